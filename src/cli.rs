@@ -1,0 +1,156 @@
+//! The command line: the server, and a client of a running server.
+
+mod client;
+mod edit;
+mod output;
+mod serve;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use statehouse::ids::{StoreName, WorkspaceId};
+use statehouse::json::Pointer;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or the configuration is wrong
+  3  the server cannot be reached
+  4  there is nothing at the pointer
+  5  the server refused; its code is printed";
+
+const EXAMPLES: &str = "\
+Examples:
+  statehouse serve
+  statehouse set  acme/chartState '{\"symbol\": \"BTC/USD\"}'
+  statehouse get  acme/chartState /symbol
+  statehouse set  acme/chartState /symbol '\"ETH/USD\"'
+  statehouse patch acme/chartState '[{\"op\": \"remove\", \"path\": \"/symbol\"}]'
+  statehouse watch acme/chartState /symbol";
+
+/// A collaborative, durable state server.
+///
+/// Clients that send JSON patches and clients that speak Automerge edit the same stores live.
+#[derive(Debug, Parser)]
+#[command(name = "statehouse", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::Serve),
+    /// Print the state of a store, or the part of it at a pointer.
+    Get(show::Get),
+    /// Print the state of a store whenever it changes, one line each.
+    Watch(show::Watch),
+    /// Make a store, or the part of it at a pointer, a JSON value.
+    Set(edit::Set),
+    /// Apply a JSON patch (RFC 6902) to a store.
+    Patch(edit::Patch),
+}
+
+/// Which store of which server.
+#[derive(Debug, Clone, Args)]
+struct Place {
+    /// The workspace and the store in it.
+    #[arg(value_name = "WORKSPACE/STORE", value_parser = parse_place)]
+    place: (WorkspaceId, StoreName),
+    /// The address of the server, with http: or ws:
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "STATEHOUSE_SERVER",
+        default_value = "http://127.0.0.1:4600"
+    )]
+    server: String,
+}
+
+fn parse_place(text: &str) -> Result<(WorkspaceId, StoreName), String> {
+    let (workspace, store) = text.split_once('/').ok_or("expected WORKSPACE/STORE")?;
+    let workspace = workspace.parse().map_err(|error| format!("workspace: {error}"))?;
+    let store = store.parse().map_err(|error| format!("store: {error}"))?;
+    Ok((workspace, store))
+}
+
+/// Where in the state of a store; clap turns the error into a usage message.
+fn parse_pointer(text: &str) -> Result<Pointer, String> {
+    text.parse().map_err(|error| format!("{error}; for example /notes/0/body"))
+}
+
+/// Why a command failed: what it prints, and how the process exits.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("there is nothing at {0:?}")]
+    Nothing(String),
+    #[error("refused: {message} ({code})")]
+    Refused { code: String, message: String },
+    /// Nobody reads the output any more, which is how `watch | head` ends: no failure.
+    #[error("the output was closed")]
+    OutputClosed,
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::OutputClosed => 0,
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Nothing(_) => 4,
+            Self::Refused { .. } => 5,
+        }
+    }
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn run() -> ExitCode {
+    // Exits by itself, with code 2 or 0, on a wrong command line and on --help.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Get(get) => client::block_on(get.run()),
+        Command::Watch(watch) => client::block_on(watch.run()),
+        Command::Set(set) => client::block_on(set.run()),
+        Command::Patch(patch) => client::block_on(patch.run()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.exit_code() != 0 {
+                output::complain(&format!("error: {failure}"));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_place_is_a_workspace_and_a_store() {
+        let (workspace, store) = parse_place("acme/chartState").unwrap();
+        assert_eq!((workspace.as_str(), store.as_str()), ("acme", "chartState"));
+        for bad in ["acme", "acme/", "/x", "a/b/c", "acme/.."] {
+            assert!(parse_place(bad).is_err(), "{bad}");
+        }
+    }
+}

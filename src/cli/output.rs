@@ -1,0 +1,36 @@
+//! Standard output and standard error, where a closed pipe is no panic.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// Prints one line, at once.
+pub(super) fn print(line: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
+        Err(error) => Err(Failure::Failed(format!("cannot write the output: {error}"))),
+    }
+}
+
+/// Prints a value as one line of JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string(value).map_err(unwritable)?)
+}
+
+/// Prints a value as JSON for people.
+pub(super) fn print_pretty(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string_pretty(value).map_err(unwritable)?)
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::Failed(format!("cannot write the value: {error}"))
+}
+
+/// Says something to whoever looks. If nobody can hear it, nobody can be told that either.
+pub(super) fn complain(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}

@@ -1,0 +1,146 @@
+//! `serve`: the server as a process.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use statehouse::server::config::Config;
+use statehouse::server::{Server, StartError};
+use statehouse::storage::StorageError;
+use statehouse::storage::sqlite::SqliteLog;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, output};
+
+/// The configuration that is read if it is there and no other is asked for.
+const CONFIG: &str = "statehouse.toml";
+
+/// Arguments of `serve`. They go before the environment, and that before the file.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The address to listen on [default: 127.0.0.1:4600]; port 0 lets the system choose
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// The folder that holds everything that is saved [default: ./statehouse-data]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The configuration [default: statehouse.toml, if it is there]
+    ///
+    /// Environment variables go before it: `STATEHOUSE_LISTEN`, `STATEHOUSE_LIMITS__IDLE_MS` and
+    /// so on, two underscores between a section and its key.
+    #[arg(long, value_name = "FILE", env = "STATEHOUSE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Listen beyond this machine although nobody is asked who he is
+    #[arg(long)]
+    insecure: bool,
+    /// How logs are written; auto: as text on a terminal, as JSON otherwise
+    #[arg(long, value_enum, default_value_t, env = "STATEHOUSE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Which logs are written, as in RUST_LOG
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "STATEHOUSE_LOG")]
+    log: EnvFilter,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum LogFormat {
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+impl Serve {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        start_logs(self.log_format, std::mem::take(&mut self.log));
+        let config = self.read_config()?;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
+            .block_on(serve(&config))
+    }
+
+    fn read_config(self) -> Result<Config, Failure> {
+        let usual = Path::new(CONFIG);
+        let path = self.config.or_else(|| usual.exists().then(|| usual.to_owned()));
+        // A variable that is not text cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut config = Config::read(path.as_deref(), environment)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
+        if let Some(data) = self.data {
+            config.data = data;
+        }
+        config.insecure |= self.insecure;
+        Ok(config)
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let stop = stop_signal().map_err(|error| {
+        Failure::Failed(format!("cannot listen for the signals of the system: {error}"))
+    })?;
+    let log = open_log(&config.data).await?;
+    let server = Server::start(config, log).await.map_err(|error| match error {
+        StartError::Exposed(_) => Failure::Usage(error.to_string()),
+        StartError::Listen { .. } => Failure::Failed(error.to_string()),
+    })?;
+    output::print(&format!("listening on http://{}", server.address()))?;
+    let stopped = server.run(stop).await;
+    if stopped.unsaved.is_empty() {
+        return Ok(());
+    }
+    let stores: Vec<_> =
+        stopped.unsaved.iter().map(|(workspace, store)| format!("{workspace}/{store}")).collect();
+    Err(Failure::Failed(format!("changes could not be saved in {}", stores.join(", "))))
+}
+
+/// Opening may have to repair what a crash left behind, so it gets a thread that may block.
+async fn open_log(folder: &Path) -> Result<Arc<SqliteLog>, Failure> {
+    let path = folder.to_owned();
+    let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await;
+    let opened = opened.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())));
+    let failed = |error| Failure::Failed(format!("cannot open {}: {error}", folder.display()));
+    opened.map(Arc::new).map_err(failed)
+}
+
+/// Ready when the system asks the process to end.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Listened for from now on: a signal that comes while the server starts is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Ready when the user asks the process to end.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
+}
+
+/// Logs go to standard error; standard output says where the server listens, and nothing else.
+fn start_logs(format: LogFormat, filter: EnvFilter) {
+    let json = match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logs.json().flatten_event(true).init();
+    } else {
+        logs.init();
+    }
+}

@@ -1,0 +1,268 @@
+//! The Automerge document behind a store, and the JSON it stands for.
+//!
+//! A [`Document`] keeps both, and keeps them in step: a JSON client's edit is written into the
+//! document at the heads of the state it was made on, and what any change did to the document is
+//! carried over to the JSON tree. Both are persistent structures, so a state that a stale client
+//! speaks from costs what has changed since.
+
+mod genesis;
+mod guard;
+mod policy;
+mod projection;
+mod sync;
+
+use std::sync::Arc;
+
+use automerge::transaction::CommitOptions;
+use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
+
+pub use genesis::{genesis, genesis_heads};
+pub use guard::check_sync_message;
+pub use policy::{PathPattern, Policy, Strings};
+pub use projection::RESERVED_ROOT;
+pub use sync::SyncSession;
+
+use crate::ids::Millis;
+use crate::json::{Entry, Explicit, Json, Key};
+
+/// Why a document refused. It is as it was, unless the error [poisons](Self::poisons) it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DocumentError {
+    /// The bytes are not what Automerge writes.
+    #[error("not a valid Automerge message: {0}")]
+    Malformed(String),
+    /// The change nests deeper than [`limits::JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX).
+    #[error("the change nests too deep")]
+    TooDeep,
+    /// An object at the root may not use the key that roots other than objects are kept under.
+    #[error("the key '{RESERVED_ROOT}' is reserved at the root")]
+    ReservedKey,
+    /// The heads name changes that are not in the document.
+    #[error("the heads are not known")]
+    UnknownHeads,
+    /// A sync dialogue brings neither side anything new.
+    #[error("the sync dialogue makes no progress")]
+    NoProgress,
+    /// Automerge refused or panicked on what it was given by a client.
+    #[error("Automerge refused the change: {0}")]
+    Refused(String),
+    /// The document and the JSON tree beside it do not fit together any more.
+    #[error("the document and its JSON do not fit together")]
+    Diverged,
+}
+
+impl DocumentError {
+    /// Whether the document may be damaged and must be read anew from its log.
+    pub fn poisons(&self) -> bool {
+        matches!(self, Self::Diverged)
+    }
+}
+
+impl From<AutomergeError> for DocumentError {
+    fn from(error: AutomergeError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// A state of a document, at which it can be written to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    heads: Vec<ChangeHash>,
+    root: Json,
+}
+
+impl Version {
+    /// The heads, sorted.
+    pub fn heads(&self) -> &[ChangeHash] {
+        &self.heads
+    }
+
+    /// The JSON.
+    pub fn json(&self) -> Json {
+        projection::strip_reserved(&self.root)
+    }
+}
+
+/// What is noted in a change beside its operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// When it was made.
+    pub time: Millis,
+    /// A word on it.
+    pub message: Option<&'static str>,
+}
+
+impl Note {
+    fn options(self) -> CommitOptions {
+        // Automerge keeps time in seconds since 1970.
+        let seconds = i64::try_from(self.time.0 / 1_000).unwrap_or(i64::MAX);
+        let mut options = CommitOptions::default().with_time(seconds);
+        if let Some(message) = self.message {
+            options.set_message(message);
+        }
+        options
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The change: its name and its bytes; none if nothing differed.
+    pub change: Option<(ChangeHash, Vec<u8>)>,
+    /// The base with the edit on top, as the writer sees it.
+    pub version: Version,
+}
+
+/// An Automerge document and the JSON it stands for.
+#[derive(Debug)]
+pub struct Document {
+    doc: Automerge,
+    /// The root map of the document: the JSON, or the JSON under the reserved key.
+    root: Json,
+    policy: Arc<Policy>,
+}
+
+impl Document {
+    /// A document from its genesis, if it has one, or from what was saved of it.
+    ///
+    /// `checkpoint` is a saved document, `changes` encoded changes in causal order.
+    pub fn load(
+        policy: Arc<Policy>,
+        checkpoint: Option<&[u8]>,
+        changes: &[&[u8]],
+    ) -> Result<Self, DocumentError> {
+        guard::contained(|| {
+            let mut doc = checkpoint.map_or_else(|| Ok(Automerge::new()), Automerge::load)?;
+            let changes: Result<Vec<Change>, _> =
+                changes.iter().map(|bytes| Change::from_bytes(bytes.to_vec())).collect();
+            let changes = changes.map_err(|error| DocumentError::Malformed(error.to_string()))?;
+            if !changes.is_empty() {
+                doc.apply_changes(changes)?;
+            }
+            let root = projection::read(&doc)?;
+            Ok(Self { doc, root, policy })
+        })
+    }
+
+    /// Signs what is written from now on. An actor must be fresh for each opening of a document: a
+    /// second change with the same actor and number would split replicas for ever.
+    pub fn sign_as(&mut self, actor: &[u8]) {
+        self.doc.set_actor(ActorId::from(actor));
+    }
+
+    /// The JSON now.
+    pub fn json(&self) -> Json {
+        projection::strip_reserved(&self.root)
+    }
+
+    /// The heads now, sorted.
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        sorted(self.doc.get_heads())
+    }
+
+    /// The state now.
+    pub fn version(&self) -> Version {
+        Version { heads: self.heads(), root: self.root.clone() }
+    }
+
+    /// Whether all of these changes are in the document.
+    pub fn knows(&self, heads: &[ChangeHash]) -> bool {
+        heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some())
+    }
+
+    /// The state at some heads. It walks the document: keep what it returns.
+    pub fn version_at(&self, heads: &[ChangeHash]) -> Result<Version, DocumentError> {
+        if !self.knows(heads) {
+            return Err(DocumentError::UnknownHeads);
+        }
+        let root = projection::read_at(&self.doc, heads)?;
+        Ok(Version { heads: sorted(heads.to_vec()), root })
+    }
+
+    /// Writes what differs between `base` and `next` as one change at the heads of `base`.
+    ///
+    /// At the newest heads the document then is `next`; at older ones it is the merge of both.
+    pub fn write(
+        &mut self,
+        base: &Version,
+        next: &Json,
+        explicit: Option<&Explicit>,
+        note: Note,
+    ) -> Result<Written, DocumentError> {
+        let root = projection::wrap_reserved(&base.root, next)?;
+        let entries = projection::entries(&base.root, &root, explicit, &self.policy);
+        let change = if entries.is_empty() {
+            None
+        } else if base.heads == self.heads() {
+            let mut tx = self.doc.transaction();
+            projection::write(&mut tx, &self.policy, &entries)?;
+            let (hash, _) = tx.commit_with(note.options());
+            self.root = root.clone();
+            hash.and_then(|hash| self.doc.get_change_by_hash(&hash))
+        } else {
+            self.write_aside(base, &entries, note)?
+        };
+        let change = change.map(|mut change| (change.hash(), change.bytes().into_owned()));
+        let heads = change.as_ref().map_or_else(|| base.heads.clone(), |(hash, _)| vec![*hash]);
+        Ok(Written { change, version: Version { heads, root } })
+    }
+
+    /// Automerge reports what a change did to the newest state only where it receives one: so a
+    /// copy makes the change at the old heads, and the document receives it.
+    fn write_aside(
+        &mut self,
+        base: &Version,
+        entries: &[(Key, Entry)],
+        note: Note,
+    ) -> Result<Option<Change>, DocumentError> {
+        let mut copy = self.doc.clone();
+        let mut tx =
+            copy.transaction_at(PatchLog::null(), &base.heads).map_err(AutomergeError::from)?;
+        projection::write(&mut tx, &self.policy, entries)?;
+        let (hash, _) = tx.commit_with(note.options());
+        let change = hash.and_then(|hash| copy.get_change_by_hash(&hash));
+        if let Some(change) = change.clone() {
+            self.receive(vec![change])?;
+        }
+        Ok(change)
+    }
+
+    /// Receives changes made elsewhere, and returns those that were new, encoded, in causal order.
+    pub fn receive(&mut self, changes: Vec<Change>) -> Result<Vec<Vec<u8>>, DocumentError> {
+        self.advance(|doc, log| Ok(doc.apply_changes_log_patches(changes, log)?))
+    }
+
+    /// The document, as Automerge saves it.
+    pub fn save(&self) -> Vec<u8> {
+        self.doc.save()
+    }
+
+    /// Runs something that adds changes on a copy, and takes the copy's place if all went well.
+    fn advance(
+        &mut self,
+        step: impl FnOnce(&mut Automerge, &mut PatchLog) -> Result<(), DocumentError>,
+    ) -> Result<Vec<Vec<u8>>, DocumentError> {
+        let mut copy = self.doc.clone();
+        let before = copy.get_heads();
+        let (copy, root, new) = guard::contained(|| {
+            let mut log = PatchLog::active();
+            step(&mut copy, &mut log)?;
+            let deltas = copy.make_patches(&mut log);
+            let root = projection::apply(&copy, &self.root, &deltas)?;
+            let changes = copy.get_changes(&before);
+            let new = changes.into_iter().map(|mut change| change.bytes().into_owned()).collect();
+            Ok((copy, root, new))
+        })?;
+        self.doc = copy;
+        self.root = root;
+        Ok(new)
+    }
+}
+
+fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {
+    heads.sort_unstable();
+    heads
+}
+
+#[cfg(test)]
+mod tests;

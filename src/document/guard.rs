@@ -1,0 +1,159 @@
+//! What foreign Automerge bytes must pass before they touch a document.
+//!
+//! Automerge trusts its peers: a sync message of 15 bytes whose Bloom filter asks for 4 billion
+//! probes ends the process, and damaged changes can panic. So the framing is read here first, and
+//! what Automerge does with it runs where a panic is contained.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use automerge::sync::Message;
+use automerge::{Automerge, Change};
+
+use super::DocumentError;
+
+/// Bits per entry and probes that a Bloom filter may ask for; Automerge itself writes 10 and 7.
+const BLOOM_PARAMETER_MAX: u64 = 64;
+/// Bytes of a change hash.
+const HASH_BYTES: usize = 32;
+/// The first four bytes of every Automerge chunk.
+const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+/// Bytes of a chunk before its length: magic, checksum and type.
+const CHUNK_TYPE_AT: usize = 8;
+/// Chunk types: a document, a change, a deflated change. Bundles (3) are not for strangers.
+const CHUNK_TYPES: [u8; 3] = [0, 1, 2];
+
+/// Runs `step` so that a panic in it is an error of this document and nothing else.
+pub(super) fn contained<T>(
+    step: impl FnOnce() -> Result<T, DocumentError>,
+) -> Result<T, DocumentError> {
+    catch_unwind(AssertUnwindSafe(step))
+        .unwrap_or_else(|_| Err(DocumentError::Refused("it panicked".to_owned())))
+}
+
+/// Decodes a sync message whose framing, Bloom filters and chunks are sound.
+pub fn check_sync_message(bytes: &[u8]) -> Result<Message, DocumentError> {
+    check_framing(bytes).ok_or_else(|| DocumentError::Malformed("its framing".to_owned()))?;
+    let message = contained(|| {
+        Message::decode(bytes).map_err(|error| DocumentError::Malformed(error.to_string()))
+    })?;
+    for chunk in message.changes.iter() {
+        check_chunks(chunk)?;
+    }
+    Ok(message)
+}
+
+/// Automerge passes over chunks that it cannot read; a client should know that its edit is lost.
+fn check_chunks(chunk: &[u8]) -> Result<(), DocumentError> {
+    let malformed = |error: &dyn ToString| DocumentError::Malformed(error.to_string());
+    let kind = chunk.get(CHUNK_TYPE_AT).filter(|_| chunk.starts_with(&MAGIC));
+    match kind {
+        Some(0) => contained(|| match Automerge::load(chunk) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(malformed(&error)),
+        }),
+        Some(kind) if CHUNK_TYPES.contains(kind) => {
+            contained(|| match Change::from_bytes(chunk.to_vec()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(malformed(&error)),
+            })
+        }
+        _ => Err(DocumentError::Malformed("an unknown kind of chunk".to_owned())),
+    }
+}
+
+/// Reads a message as far as its Bloom filters go.
+fn check_framing(bytes: &[u8]) -> Option<()> {
+    let mut input = Input(bytes);
+    input.take(1)?;
+    input.hashes()?;
+    input.hashes()?;
+    for _ in 0..input.number()? {
+        input.hashes()?;
+        let length = input.length()?;
+        check_bloom(input.take(length)?)?;
+    }
+    Some(())
+}
+
+fn check_bloom(bytes: &[u8]) -> Option<()> {
+    if bytes.is_empty() {
+        return Some(());
+    }
+    let mut input = Input(bytes);
+    let (entries, bits, probes) = (input.number()?, input.number()?, input.number()?);
+    let sane = (1..=BLOOM_PARAMETER_MAX).contains(&bits)
+        && (1..=BLOOM_PARAMETER_MAX).contains(&probes)
+        && entries > 0;
+    let wanted = entries.checked_mul(bits)?.div_ceil(8);
+    (sane && usize::try_from(wanted).ok()? <= input.0.len()).then_some(())
+}
+
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// An unsigned LEB128 number.
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let byte = *self.take(1)?.first()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok()
+    }
+
+    fn hashes(&mut self) -> Option<()> {
+        let bytes = self.length()?.checked_mul(HASH_BYTES)?;
+        self.take(bytes).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use automerge::sync::{State, SyncDoc as _};
+
+    use super::*;
+
+    #[test]
+    fn what_automerge_writes_passes() {
+        use automerge::transaction::Transactable as _;
+        let mut doc = automerge::AutoCommit::new();
+        for n in 0..100 {
+            doc.put(automerge::ROOT, "n", n).unwrap();
+            doc.commit();
+        }
+        let message = doc.sync().generate_sync_message(&mut State::new()).unwrap().encode();
+        check_sync_message(&message).unwrap();
+    }
+
+    #[test]
+    fn a_bloom_filter_that_would_end_the_process_is_refused() {
+        let hostile = |entries: &[u8], bits: u8, probes: &[u8]| {
+            let bloom = [entries, &[bits], probes].concat();
+            let length = u8::try_from(bloom.len()).unwrap();
+            [&[0x42, 0, 0, 1, 0, length][..], &bloom, &[0]].concat()
+        };
+        let four_billion = [0xff, 0xff, 0xff, 0xff, 0x0f];
+        for message in [
+            hostile(&[1], 8, &four_billion),
+            hostile(&[1], 0, &[7]),
+            hostile(&four_billion, 10, &[7]),
+            vec![],
+            vec![0x42, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            assert!(matches!(check_sync_message(&message), Err(DocumentError::Malformed(_))));
+        }
+    }
+}

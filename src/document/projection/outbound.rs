@@ -1,0 +1,162 @@
+//! Automerge -> JSON: what a document says of its change, carried over to the JSON tree.
+//!
+//! Automerge names, for every object that a change touched, what happened in it, parents before
+//! children, with paths as they are when all is done. Applying that to the persistent tree costs
+//! what the change costs; the JSON patch for clients is then the difference of the two trees.
+
+use automerge::{
+    Automerge, ObjId, ObjType, Patch as Delta, PatchAction, Prop, ReadDoc as _, Value,
+};
+
+use super::DocumentError;
+use super::read::Reader;
+use super::value::read_scalar;
+use crate::json::{Array, Json, Object};
+use crate::limits;
+
+/// The tree after the deltas, given the tree before them and the document after them.
+pub(super) fn apply(
+    doc: &Automerge,
+    before: &Json,
+    deltas: &[Delta],
+) -> Result<Json, DocumentError> {
+    let mut tree = before.clone();
+    for delta in deltas {
+        if delta.path.len() >= limits::JSON_DEPTH_MAX {
+            return Err(DocumentError::TooDeep);
+        }
+        if apply_one(doc, &mut tree, delta).is_err() {
+            // The deltas do not fit the tree, as with embedded blocks in rich text: read it anew.
+            return Reader { doc, heads: None }.object(&automerge::ROOT, ObjType::Map, 0);
+        }
+    }
+    Ok(tree)
+}
+
+/// The delta does not fit the tree.
+struct Misfit;
+
+fn apply_one(doc: &Automerge, tree: &mut Json, delta: &Delta) -> Result<(), Misfit> {
+    edit_at(tree, &delta.path, &mut |node| match node {
+        Json::Object(object) => in_object(object, &delta.action),
+        Json::Array(array) => in_array(array, &delta.action),
+        Json::String(text) => {
+            *text = in_text(doc, &delta.obj, text, &delta.action)?.into();
+            Ok(())
+        }
+        _ => Err(Misfit),
+    })
+}
+
+/// Copies the path down to a node and edits it there; all else stays shared.
+fn edit_at(
+    node: &mut Json,
+    path: &[(ObjId, Prop)],
+    edit: &mut dyn FnMut(&mut Json) -> Result<(), Misfit>,
+) -> Result<(), Misfit> {
+    let Some(((_, prop), rest)) = path.split_first() else {
+        return edit(node);
+    };
+    match (node, prop) {
+        (Json::Object(object), Prop::Map(key)) => {
+            let mut child = object.get(key).ok_or(Misfit)?.clone();
+            edit_at(&mut child, rest, edit)?;
+            object.insert(key.as_str().into(), child);
+            Ok(())
+        }
+        (Json::Array(array), Prop::Seq(index)) => {
+            let mut child = array.get(*index).ok_or(Misfit)?.clone();
+            edit_at(&mut child, rest, edit)?;
+            array.set(*index, child).map_or(Err(Misfit), |_| Ok(()))
+        }
+        _ => Err(Misfit),
+    }
+}
+
+/// A new object is empty at first: what is in it follows as deltas of its own.
+fn fresh(value: &Value<'_>) -> Json {
+    match value {
+        Value::Scalar(scalar) => read_scalar(scalar),
+        Value::Object(ObjType::Map | ObjType::Table) => Json::Object(Object::new()),
+        Value::Object(ObjType::List) => Json::Array(Array::new()),
+        Value::Object(ObjType::Text) => Json::String("".into()),
+    }
+}
+
+fn in_object(object: &mut Object, action: &PatchAction) -> Result<(), Misfit> {
+    match action {
+        PatchAction::PutMap { key, value: (value, _), conflict: _ } => {
+            object.insert(key.as_str().into(), fresh(value));
+            Ok(())
+        }
+        PatchAction::DeleteMap { key } => object.remove(key).map_or(Err(Misfit), |_| Ok(())),
+        PatchAction::Increment { prop: Prop::Map(key), value } => {
+            let sum = incremented(object.get(key), *value)?;
+            object.insert(key.as_str().into(), sum);
+            Ok(())
+        }
+        PatchAction::Conflict { prop: _ } => Ok(()),
+        _ => Err(Misfit),
+    }
+}
+
+fn in_array(array: &mut Array, action: &PatchAction) -> Result<(), Misfit> {
+    match action {
+        PatchAction::PutSeq { index, value: (value, _), conflict: _ } => {
+            array.set(*index, fresh(value)).map_or(Err(Misfit), |_| Ok(()))
+        }
+        PatchAction::Insert { index, values } => {
+            for (offset, (value, _, _)) in values.iter().enumerate() {
+                let at = index.checked_add(offset).filter(|at| *at <= array.len()).ok_or(Misfit)?;
+                array.insert(at, fresh(value));
+            }
+            Ok(())
+        }
+        PatchAction::DeleteSeq { index, length } => {
+            for _ in 0..*length {
+                array.remove(*index).ok_or(Misfit)?;
+            }
+            Ok(())
+        }
+        PatchAction::Increment { prop: Prop::Seq(index), value } => {
+            let sum = incremented(array.get(*index), *value)?;
+            array.set(*index, sum).map_or(Err(Misfit), |_| Ok(()))
+        }
+        PatchAction::Conflict { prop: _ } => Ok(()),
+        _ => Err(Misfit),
+    }
+}
+
+fn incremented(counter: Option<&Json>, by: i64) -> Result<Json, Misfit> {
+    match counter {
+        Some(Json::Int(n)) => Ok(Json::Int(n.checked_add(by).ok_or(Misfit)?)),
+        _ => Err(Misfit),
+    }
+}
+
+fn in_text(
+    doc: &Automerge,
+    id: &ObjId,
+    text: &str,
+    action: &PatchAction,
+) -> Result<String, Misfit> {
+    match action {
+        PatchAction::SpliceText { index, value, marks: _ } => {
+            splice(text, *index, 0, &value.make_string())
+        }
+        PatchAction::DeleteSeq { index, length } => splice(text, *index, *length, ""),
+        PatchAction::Mark { marks: _ } => Ok(text.to_owned()),
+        // Blocks and other elements inside a text: only the document knows how they read.
+        _ => doc.text(id).or(Err(Misfit)),
+    }
+}
+
+/// Indices of a text count Unicode code points, as the document was told to.
+fn splice(text: &str, index: usize, delete: usize, insert: &str) -> Result<String, Misfit> {
+    let byte_at = |text: &str, chars: usize| {
+        text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(chars).ok_or(Misfit)
+    };
+    let (head, rest) = text.split_at_checked(byte_at(text, index)?).ok_or(Misfit)?;
+    let tail = rest.get(byte_at(rest, delete)?..).ok_or(Misfit)?;
+    Ok([head, insert, tail].concat())
+}

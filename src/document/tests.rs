@@ -1,0 +1,255 @@
+//! The law of the bridge, under every kind of edit at once.
+
+use automerge::transaction::{Transactable as _, Transaction};
+use automerge::{ObjId, ObjType, Prop, ROOT, ScalarValue, Value};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::ids::StoreName;
+use crate::json::{JsonLimits, arbitrary, between};
+
+const NOTE: Note = Note { time: Millis(5_000), message: None };
+
+fn policies() -> impl Strategy<Value = Arc<Policy>> {
+    let text = |patterns: &[&str]| patterns.iter().map(|p| p.parse().unwrap()).collect();
+    prop::sample::select(vec![
+        Policy::default(),
+        Policy { strings: Strings::Text, ..Policy::default() },
+        Policy { text: text(&["/a", "/*/b", ""]), ..Policy::default() },
+    ])
+    .prop_map(Arc::new)
+}
+
+fn document(policy: &Arc<Policy>, initial: &Json, actor: u8) -> Document {
+    let store: StoreName = "store".parse().unwrap();
+    let genesis = genesis(&store, initial, policy).unwrap();
+    let changes: Vec<&[u8]> = genesis.iter().map(Vec::as_slice).collect();
+    let mut document = Document::load(Arc::clone(policy), None, &changes).unwrap();
+    document.sign_as(&[actor; 16]);
+    document
+}
+
+/// One thing that happens to a document that is shared by two replicas.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A JSON edit, made on one of the versions seen so far.
+    Json { replica: bool, version: Index, place: Index, kind: u8, value: Json },
+    /// An edit by Automerge's own means, by a client of its own kind.
+    Raw { replica: bool, place: Index, kind: u8 },
+    /// One replica receives all that the other has.
+    Exchange { to: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let json = (any::<bool>(), any::<Index>(), any::<Index>(), any::<u8>(), arbitrary::json());
+    let step = prop_oneof![
+        4 => json.prop_map(|(replica, version, place, kind, value)| Step::Json {
+            replica, version, place, kind, value
+        }),
+        3 => (any::<bool>(), any::<Index>(), any::<u8>())
+            .prop_map(|(replica, place, kind)| Step::Raw { replica, place, kind }),
+        2 => any::<bool>().prop_map(|to| Step::Exchange { to }),
+    ];
+    prop::collection::vec(step, 1..24)
+}
+
+/// All objects of a document, the root first.
+fn objects(tx: &Transaction<'_>) -> Vec<(ObjId, ObjType)> {
+    let mut found = vec![(ROOT, ObjType::Map)];
+    let mut next = 0;
+    while let Some((id, kind)) = found.get(next).cloned() {
+        next += 1;
+        let children: Vec<(ObjId, ObjType)> = match kind {
+            ObjType::Map | ObjType::Table => tx
+                .map_range(&id, ..)
+                .filter_map(|item| match item.value.clone().into_value() {
+                    Value::Object(kind) => Some((item.id(), kind)),
+                    Value::Scalar(_) => None,
+                })
+                .collect(),
+            ObjType::List => tx
+                .list_range(&id, ..)
+                .filter_map(|item| match item.value.clone().into_value() {
+                    Value::Object(kind) => Some((item.id(), kind)),
+                    Value::Scalar(_) => None,
+                })
+                .collect(),
+            ObjType::Text => Vec::new(),
+        };
+        found.extend(children);
+    }
+    found
+}
+
+fn scalar(kind: u8) -> ScalarValue {
+    match kind % 7 {
+        0 => ScalarValue::counter(i64::from(kind)),
+        1 => ScalarValue::Timestamp(i64::from(kind)),
+        2 => ScalarValue::Bytes(vec![kind, 255]),
+        3 => ScalarValue::Uint(u64::MAX - u64::from(kind)),
+        4 => ScalarValue::F64(f64::NAN),
+        5 => ScalarValue::Str("ключ".into()),
+        _ => ScalarValue::Null,
+    }
+}
+
+fn raw_edit(document: &mut Document, place: Index, kind: u8) {
+    let before = document.doc.get_heads();
+    let mut copy = document.doc.clone();
+    copy.set_actor(ActorId::random());
+    let mut tx = copy.transaction();
+    let objects = objects(&tx);
+    let (id, object) = &objects[place.index(objects.len())];
+    let length = tx.length(id);
+    let index = place.index(length + 1);
+    let key = ["a", "b", "c", ""][usize::from(kind % 4)];
+    let prop = |index: usize| match object {
+        ObjType::Map | ObjType::Table => Prop::from(key),
+        ObjType::List | ObjType::Text => Prop::from(index),
+    };
+    match (object, kind % 6) {
+        (ObjType::Text, 0..3) => tx.splice_text(id, index, 0, "xß🙂y").unwrap(),
+        (ObjType::Text, _) if index < length => tx.splice_text(id, index, 1, "").unwrap(),
+        (ObjType::Text, _) => {}
+        (ObjType::List, 0) => tx.insert(id, index, scalar(kind)).unwrap(),
+        (ObjType::List, 1) => {
+            let text = tx.insert_object(id, index, ObjType::Text).unwrap();
+            tx.splice_text(&text, 0, 0, "text").unwrap();
+        }
+        (ObjType::List, _) if index >= length => {}
+        (_, 2) => tx.put(id, prop(index), scalar(kind)).unwrap(),
+        (_, 3) => {
+            let list = tx.put_object(id, prop(index), ObjType::List).unwrap();
+            tx.insert(&list, 0, scalar(kind)).unwrap();
+            tx.insert_object(&list, 0, ObjType::Map).unwrap();
+        }
+        (_, 4) => match tx.get(id, prop(index)).unwrap() {
+            Some((Value::Scalar(value), _)) if value.is_counter() => {
+                tx.increment(id, prop(index), -3).unwrap();
+            }
+            Some(_) => tx.delete(id, prop(index)).unwrap(),
+            None => {}
+        },
+        (_, _) => {
+            let text = tx.put_object(id, prop(index), ObjType::Text).unwrap();
+            tx.splice_text(&text, 0, 0, "🙂").unwrap();
+        }
+    }
+    tx.commit();
+    document.receive(copy.get_changes(&before)).unwrap();
+}
+
+/// The tree beside the document is what the document says, and clients can follow.
+fn check(document: &Document, before: &Json) {
+    assert_eq!(document.root, projection::read(&document.doc).unwrap());
+    let after = document.json();
+    let patch = between(before, &after, &document.policy.identity);
+    let applied = patch.apply(before, &JsonLimits { forbid_prototype_keys: false, ..JsonLimits::default() });
+    assert_eq!(applied.unwrap().json, after);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_at_the_newest_heads_is_what_stands((base, next) in arbitrary::pair(), policy in policies()) {
+        let mut document = document(&policy, &base, 1);
+        prop_assert_eq!(document.json(), base.clone());
+        let version = document.version();
+        document.write(&version, &next, None, NOTE).unwrap();
+        prop_assert_eq!(document.json(), next);
+        check(&document, &base);
+        let again = Document::load(policy, Some(&document.save()), &[]).unwrap();
+        prop_assert_eq!(again.version(), document.version());
+        prop_assert_eq!(document.version_at(&version.heads).unwrap(), version);
+    }
+
+    #[test]
+    fn all_replicas_end_alike_and_their_json_follows(
+        initial in arbitrary::json(), policy in policies(), steps in steps(),
+    ) {
+        let mut replicas = [document(&policy, &initial, 1), document(&policy, &initial, 2)];
+        let mut versions = [vec![replicas[0].version()], vec![replicas[1].version()]];
+        for step in steps {
+            let (replica, before) = match &step {
+                Step::Json { replica, .. } | Step::Raw { replica, .. } | Step::Exchange { to: replica } => {
+                    let replica = usize::from(*replica);
+                    (replica, replicas[replica].json())
+                }
+            };
+            match step {
+                Step::Json { version, place, kind, value, .. } => {
+                    let base = version.get(&versions[replica]).clone();
+                    let mut next = base.json();
+                    arbitrary::edit(&mut next, place, kind, value);
+                    replicas[replica].write(&base, &next, None, NOTE).unwrap();
+                }
+                Step::Raw { place, kind, .. } => raw_edit(&mut replicas[replica], place, kind),
+                Step::Exchange { .. } => {
+                    let known = replicas[replica].heads();
+                    let news = replicas[1 - replica].doc.get_changes(&known);
+                    replicas[replica].receive(news).unwrap();
+                }
+            }
+            check(&replicas[replica], &before);
+            versions[replica].push(replicas[replica].version());
+        }
+        for replica in [0, 1] {
+            let known = replicas[replica].heads();
+            let news = replicas[1 - replica].doc.get_changes(&known);
+            replicas[replica].receive(news).unwrap();
+        }
+        prop_assert_eq!(replicas[0].version(), replicas[1].version());
+    }
+
+    #[test]
+    fn a_genesis_is_the_same_wherever_it_is_made(initial in arbitrary::json(), policy in policies()) {
+        let store: StoreName = "store".parse().unwrap();
+        let first = genesis(&store, &initial, &policy).unwrap();
+        prop_assert_eq!(&first, &genesis(&store, &initial, &policy).unwrap());
+        let heads = genesis_heads(&first.iter().cloned().collect::<Vec<_>>());
+        prop_assert_eq!(document(&policy, &initial, 1).heads(), heads);
+    }
+}
+
+#[test]
+fn a_root_that_uses_the_reserved_key_is_refused() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::parse("{}", &JsonLimits::default()).unwrap(), 1);
+    let next = Json::parse(format!("{{\"{RESERVED_ROOT}\":1}}"), &JsonLimits::default()).unwrap();
+    let version = document.version();
+    assert_eq!(document.write(&version, &next, None, NOTE), Err(DocumentError::ReservedKey));
+    assert_eq!(document.version(), version);
+}
+
+#[test]
+fn declared_text_is_merged_and_other_strings_are_replaced() {
+    let policy = Arc::new(Policy {
+        text: vec!["/body".parse().unwrap()],
+        strings: Strings::Text,
+        ..Policy::default()
+    });
+    let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
+    let mut document = document(&policy, &json(r#"{"body":"one two","symbol":"BTC"}"#), 1);
+    let base = document.version();
+    let edits = [r#"{"body":"one and two","symbol":"SOL"}"#, r#"{"body":"one two three","symbol":"ETH"}"#];
+    for edit in edits {
+        document.write(&base, &json(edit), None, NOTE).unwrap();
+    }
+    assert_eq!(document.json(), json(r#"{"body":"one and two three","symbol":"ETH"}"#));
+}
+
+#[test]
+fn a_json_replace_of_a_counter_counts() {
+    let policy = Arc::new(Policy::default());
+    let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
+    let mut document = document(&policy, &json("{}"), 1);
+    let mut copy = document.doc.clone();
+    let mut tx = copy.transaction();
+    tx.put(ROOT, "n", ScalarValue::counter(10)).unwrap();
+    tx.commit();
+    document.receive(copy.get_changes(&[])).unwrap();
+    let base = document.version();
+    document.write(&base, &json(r#"{"n":13}"#), None, NOTE).unwrap();
+    document.write(&base, &json(r#"{"n":15}"#), None, NOTE).unwrap();
+    assert_eq!(document.json(), json(r#"{"n":18}"#));
+}

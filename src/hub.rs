@@ -1,0 +1,293 @@
+//! Where workspaces live: one task each, opened when somebody comes and unloaded when nobody has
+//! been there for a while.
+//!
+//! A message goes from [`Hub`] into the bounded mailbox of its workspace. The workspace's task
+//! takes what waits there as one turn, hands it to the pure state machine and carries out the
+//! effects that come back: commits go to the one thread that writes the log, reads to blocking
+//! threads, deliveries to [`Channel`]s, firings to the runner of handlers. Answers of the log come
+//! back to the task as inputs. The task waits for nothing else, so no client, handler or disk can
+//! hold up another workspace.
+
+mod deliver;
+mod directory;
+mod fire;
+mod read;
+mod save;
+mod turn;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, oneshot, watch};
+use tokio::time::timeout;
+
+pub use deliver::{Channel, Outgoing};
+pub use fire::{BoxError, Fired, Handler, Watch, WatchOptions, depth};
+
+use crate::hub::directory::{Directory, Lease};
+use crate::hub::read::Reader;
+use crate::hub::save::Writer;
+use crate::hub::turn::Message;
+use crate::ids::{Millis, SessionId, StoreName, WorkspaceId};
+use crate::limits;
+use crate::storage::{ChangeLog, StorageError};
+use crate::workspace::{Answer, Ask, Pattern, Refusal, Request, WorkspaceConfig};
+
+/// What a hub is made of.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// The rules of every workspace.
+    pub workspace: Arc<WorkspaceConfig>,
+    /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.
+    pub idle_ms_max: u64,
+    /// Bytes that loaded workspaces may hold together before idle ones are unloaded early.
+    pub memory_bytes_max: usize,
+    /// The clock.
+    pub now: fn() -> Millis,
+}
+
+/// Why the hub could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HubError {
+    /// The workspace refused; nothing has changed.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The hub has stopped, or the workspace failed while it dealt with this: what was asked may
+    /// or may not have been done.
+    #[error("the workspace is closed")]
+    Closed,
+    /// The workspace could not be opened. The next call tries again.
+    #[error("the workspace cannot be opened: {0}")]
+    Storage(Arc<StorageError>),
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Stores with commits that did not become durable.
+    pub unsaved: Vec<(WorkspaceId, StoreName)>,
+}
+
+/// What a hub holds at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Workspaces that are loaded, or being loaded.
+    pub workspaces: usize,
+    /// What they hold in memory, estimated, in bytes.
+    pub bytes: usize,
+    /// Saves that wait for the writer of the log.
+    pub saves_waiting: usize,
+}
+
+/// The door to all workspaces. Clones are the same door; when the last one is dropped without
+/// [`stop`](Self::stop), the workspaces stop by themselves and nobody waits for them.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    stopped: OnceCell<Stopped>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.directory.close();
+        self.shared.phase.send_replace(Phase::Stopping);
+    }
+}
+
+/// What the tasks of a hub have in common.
+#[derive(Debug)]
+struct Shared {
+    config: HubConfig,
+    directory: Directory,
+    reader: Reader,
+    writer: Writer,
+    sessions: AtomicU64,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Finish what was begun, then end.
+    Stopping,
+    /// There is no more time to finish.
+    Over,
+}
+
+impl Hub {
+    /// A hub over a log, with the writer's thread running and no workspace loaded. It must be
+    /// called within a tokio runtime; that is where the workspaces will run.
+    pub fn start(config: HubConfig, log: Arc<dyn ChangeLog>) -> Self {
+        let shared = Arc::new(Shared {
+            config,
+            directory: Directory::new(),
+            reader: Reader::new(Arc::clone(&log)),
+            writer: Writer::start(log),
+            sessions: AtomicU64::new(0),
+            phase: watch::Sender::new(Phase::Running),
+        });
+        directory::relieve(&shared);
+        Self { owner: Arc::new(Owner { shared, stopped: OnceCell::new() }) }
+    }
+
+    /// Attaches a client to a workspace, which is opened if it is not.
+    pub async fn attach(
+        &self,
+        workspace: &WorkspaceId,
+        user: &str,
+        channel: Arc<dyn Channel>,
+    ) -> Result<Attached, HubError> {
+        let lease = self.lease(workspace)?;
+        let session = self.owner.shared.sessions.fetch_add(1, Ordering::Relaxed);
+        let attached = Attached { session: SessionId(session.saturating_add(1)), lease };
+        let mailbox = attached.lease.mailbox().clone();
+        let (reply, answer) = oneshot::channel();
+        let user = user.to_owned();
+        send(&mailbox, Message::Attach { attached, user, channel, reply }).await?;
+        answer.await.map_err(|_gone| HubError::Closed)?
+    }
+
+    /// Asks a workspace something, which is opened if it is not. What was written is durable
+    /// when the answer comes, unless the configuration says that it need not be.
+    pub async fn ask(&self, workspace: &WorkspaceId, ask: Ask) -> Result<Answer, HubError> {
+        // The lease is held to the end: the workspace stays loaded while an answer is awaited.
+        let lease = self.lease(workspace)?;
+        let (reply, answer) = oneshot::channel();
+        send(lease.mailbox(), Message::Ask { ask, reply }).await?;
+        answer.await.map_err(|_gone| HubError::Closed)?
+    }
+
+    /// Runs a handler whenever a value at a matching path changes, until the guard is dropped.
+    ///
+    /// The workspace stays loaded as long as the guard lives, so that no change is missed. If the
+    /// workspace fails and is opened again, the handler is there again too.
+    pub async fn watch(
+        &self,
+        workspace: &WorkspaceId,
+        pattern: Pattern,
+        options: WatchOptions,
+        handler: Handler,
+    ) -> Result<Watch, HubError> {
+        let lease = self.lease(workspace)?;
+        let mailbox = lease.mailbox().clone();
+        let (reply, answer) = oneshot::channel();
+        send(&mailbox, Message::Watch { pattern, options, handler, lease, reply }).await?;
+        answer.await.map_err(|_gone| HubError::Closed)?
+    }
+
+    /// What the hub holds at the moment.
+    pub fn holding(&self) -> Holding {
+        let (workspaces, bytes) = self.owner.shared.directory.holding();
+        Holding { workspaces, bytes, saves_waiting: self.owner.shared.writer.waiting() }
+    }
+
+    /// Stores with commits that are not durable yet.
+    pub fn unsaved(&self) -> Vec<(WorkspaceId, StoreName)> {
+        self.owner.shared.directory.unsaved()
+    }
+
+    /// Stops: nothing new is taken in, what was taken in is handled and saved, handlers run what
+    /// waits for them, and every session is closed as shutting down. What cannot be saved within
+    /// [`limits::STOP_MS_MAX`] is named. A second call waits for the first and says the same.
+    ///
+    /// If all went well, only this handle still holds the log: once it is dropped, the log can be
+    /// opened again.
+    pub async fn stop(&self) -> Stopped {
+        self.owner.stopped.get_or_init(|| self.owner.shared.stop()).await.clone()
+    }
+
+    fn lease(&self, workspace: &WorkspaceId) -> Result<Lease, HubError> {
+        self.owner.shared.directory.lease(workspace, &self.owner.shared).ok_or(HubError::Closed)
+    }
+}
+
+impl Shared {
+    async fn stop(&self) -> Stopped {
+        let all_ended = self.directory.close();
+        self.phase.send_replace(Phase::Stopping);
+        // A tenth of the time is for closing the sessions of workspaces that could not finish.
+        let closing_ms = limits::STOP_MS_MAX / 10;
+        let finishing = Duration::from_millis(limits::STOP_MS_MAX.saturating_sub(closing_ms));
+        let Some(mut all_ended) = all_ended else { return Stopped::default() };
+        let ending = async {
+            // Nobody sends: the channel closes when the last task has dropped its end.
+            all_ended.recv().await;
+            self.writer.end().await;
+        };
+        let mut ending = std::pin::pin!(ending);
+        if timeout(finishing, &mut ending).await.is_err() {
+            self.phase.send_replace(Phase::Over);
+            if timeout(Duration::from_millis(closing_ms), ending).await.is_err() {
+                tracing::error!("what still waits for the log was left behind");
+            }
+        }
+        let unsaved = self.directory.unsaved();
+        for (workspace, store) in &unsaved {
+            tracing::error!(%workspace, %store, "the last commits of a store could not be saved");
+        }
+        Stopped { unsaved }
+    }
+}
+
+/// A client's hold on its workspace. Dropped, it detaches the session, after all that was said.
+#[derive(Debug)]
+pub struct Attached {
+    session: SessionId,
+    lease: Lease,
+}
+
+impl Attached {
+    /// The session's name.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Hands on what the client said. It waits while the workspace's mailbox is full: a client is
+    /// read no faster than its workspace works.
+    pub async fn say(&self, request: Request) -> Result<(), HubError> {
+        let session = self.session;
+        send(self.lease.mailbox(), Message::Say { session, request }).await
+    }
+
+    /// Says that what was delivered to the client has been thrown away, because it was too slow
+    /// to take it: it is told the whole state anew.
+    pub async fn resync(&self) -> Result<(), HubError> {
+        let session = self.session;
+        send(self.lease.mailbox(), Message::Resync { session }).await
+    }
+
+    /// Ends the session from this side, after all that was said: its channel is closed.
+    pub async fn close(&self, refusal: Refusal) -> Result<(), HubError> {
+        let session = self.session;
+        send(self.lease.mailbox(), Message::Close { session, refusal }).await
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.lease.post(Message::Detach { session: self.session });
+    }
+}
+
+type Mailbox = tokio::sync::mpsc::Sender<Message>;
+
+async fn send(mailbox: &Mailbox, message: Message) -> Result<(), HubError> {
+    mailbox.send(message).await.map_err(|_closed| HubError::Closed)
+}
+
+/// Locks what is never left half changed: a panic of another holder does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,164 @@
+//! Reading the log and rebuilding stores, on blocking threads.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::ids::{Millis, Seq, StoreName, WorkspaceId};
+use crate::limits;
+use crate::storage::{ChangeLog, StorageError};
+use crate::workspace::{Commit, MessageId, Recovered, Stored, Unavailable, WorkspaceConfig};
+
+/// Reads the log, no more at once than the machine can work on.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    log: Arc<dyn ChangeLog>,
+    readers: Arc<Semaphore>,
+    /// Checkpoints are made one after another, in places of their own: nobody waits for them, and
+    /// they must not make anybody wait.
+    checkpointers: Arc<Semaphore>,
+}
+
+impl Reader {
+    pub(super) fn new(log: Arc<dyn ChangeLog>) -> Self {
+        // Rebuilding a store is work for a processor: more at once than there are would only hold
+        // more memory.
+        let readers = available_parallelism().map_or(2, usize::from).max(2);
+        Self {
+            log,
+            readers: Arc::new(Semaphore::new(readers)),
+            checkpointers: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// The stores that the log holds of a workspace, and the number of this opening.
+    pub(super) async fn open(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<(Vec<(StoreName, Seq)>, u32), StorageError> {
+        let read = move |log: &dyn ChangeLog| {
+            let stored = log.stores(&workspace)?;
+            Ok((stored, log.opening(&workspace)?))
+        };
+        run(&self.readers, &self.log, read).await.map_err(StorageError::Failed)?
+    }
+
+    /// A store, rebuilt.
+    pub(super) async fn load(
+        self,
+        workspace: WorkspaceId,
+        store: StoreName,
+        rules: Arc<WorkspaceConfig>,
+    ) -> Result<Box<Recovered>, Unavailable> {
+        let read = move |log: &dyn ChangeLog| {
+            let stored = log.read(&workspace, &store).map_err(|e| Unavailable(e.to_string()))?;
+            Recovered::build(Arc::new(rules.store(&store)), stored).map(Box::new)
+        };
+        run(&self.readers, &self.log, read).await.map_err(Unavailable)?
+    }
+
+    /// The commit that carried a message.
+    pub(super) async fn recall(
+        self,
+        workspace: WorkspaceId,
+        store: StoreName,
+        id: MessageId,
+    ) -> Result<Option<Seq>, String> {
+        let read = move |log: &dyn ChangeLog| {
+            log.recall(&workspace, &store, &id).map_err(|e| e.to_string())
+        };
+        run(&self.readers, &self.log, read).await?
+    }
+
+    /// Replaces the beginning of a store's log by a checkpoint. Whether one stands now; the log
+    /// is as it was if not.
+    pub(super) async fn checkpoint(
+        self,
+        workspace: WorkspaceId,
+        store: StoreName,
+        rules: Arc<WorkspaceConfig>,
+        now: Millis,
+    ) -> bool {
+        let (id, name) = (workspace.clone(), store.clone());
+        let write = move |log: &dyn ChangeLog| -> Result<(), String> {
+            let stored = log.read(&id, &name).map_err(|e| e.to_string())?;
+            let keep = kept_after(&stored, now);
+            let recovered = Recovered::build(Arc::new(rules.store(&name)), stored);
+            // What is saved here was loaded again and compared before it comes back.
+            let checkpoint = recovered.and_then(|store| store.checkpoint());
+            let checkpoint = checkpoint.map_err(|e| e.to_string())?;
+            log.checkpoint(&id, &name, &checkpoint, keep).map_err(|e| e.to_string())
+        };
+        let done = run(&self.checkpointers, &self.log, write).await.and_then(|done| done);
+        if let Err(error) = &done {
+            tracing::error!(%workspace, %store, error, "a checkpoint failed: the log stays");
+        }
+        done.is_ok()
+    }
+}
+
+/// Runs a reading on a blocking thread, in its turn. A panic in it is one more way to fail.
+async fn run<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    log: &Arc<dyn ChangeLog>,
+    work: impl FnOnce(&dyn ChangeLog) -> T + Send + 'static,
+) -> Result<T, String> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())?;
+    let log = Arc::clone(log);
+    let reading = spawn_blocking(move || {
+        let read = work(&*log);
+        // Held to the end of the work, also if nobody waits for it any more.
+        drop(place);
+        read
+    });
+    reading.await.map_err(|error| format!("reading the log failed: {error}"))
+}
+
+/// The seq after which commits keep their heads under a checkpoint: the history that stale
+/// clients are answered from.
+fn kept_after(stored: &Stored, now: Millis) -> Seq {
+    let commits = &stored.commits;
+    let is_young =
+        |commit: &&Commit| now.0.saturating_sub(commit.time.0) <= limits::HISTORY_AGE_MS_MIN;
+    let young = commits.iter().rev().take_while(is_young).count();
+    let kept = young.clamp(limits::HISTORY_COMMITS_MIN, limits::HISTORY_COMMITS_MAX);
+    let dropped = commits.len().saturating_sub(kept);
+    match dropped.checked_sub(1).and_then(|last| commits.get(last)) {
+        Some(last) => last.seq,
+        None => commits.first().map_or(stored.start, |first| Seq(first.seq.0.saturating_sub(1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::{Dialect, Origin};
+
+    fn commit(seq: u64, time: u64) -> Commit {
+        let origin =
+            Origin { user: String::new(), session: None, dialect: Dialect::Json, id: None };
+        Commit { seq: Seq(seq), changes: vec![], heads: vec![], time: Millis(time), origin }
+    }
+
+    #[test]
+    fn a_checkpoint_keeps_the_history_that_stale_clients_need() {
+        let day = limits::HISTORY_AGE_MS_MIN;
+        // (commits, made at, now, kept after)
+        let cases = [
+            (0_u64, 0, 0, 0),
+            (10, 0, 9 * day, 0),
+            (1_000, 0, 9 * day, 0),
+            (1_001, 0, 9 * day, 1),
+            (5_000, 0, day, 0),
+            (5_000, 0, day + 1, 4_000),
+            (12_000, 0, 0, 2_000),
+        ];
+        for (commits, made, now, kept) in cases {
+            let commits: Vec<_> = (1..=commits).map(|seq| commit(seq, made)).collect();
+            let stored = Stored { commits, ..Stored::default() };
+            assert_eq!(kept_after(&stored, Millis(now)), Seq(kept), "{cases:?} at {now}");
+        }
+    }
+}

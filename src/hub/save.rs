@@ -1,0 +1,171 @@
+//! Saving: one thread writes the log for all workspaces.
+//!
+//! Whatever waits when the thread comes back from the disk, from whichever workspace, goes there
+//! together. Nothing waits for company: a lone edit is written at once, and the more there is to
+//! write, the more of it shares the cost of one sync.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::hub::panic_text;
+use crate::ids::{StoreName, WorkspaceId};
+use crate::limits;
+use crate::storage::{AppendTo, ChangeLog, StorageError};
+use crate::workspace::Append;
+
+/// The stores of a save that did not become durable, and why.
+pub(super) type Failed = Vec<(StoreName, String)>;
+
+/// One save of one workspace.
+#[derive(Debug)]
+pub(super) struct Job {
+    appends: Vec<AppendTo>,
+    reply: oneshot::Sender<Failed>,
+}
+
+impl Job {
+    pub(super) fn new(
+        workspace: &WorkspaceId,
+        appends: Vec<Append>,
+        reply: oneshot::Sender<Failed>,
+    ) -> Self {
+        let to = |append| AppendTo { workspace: workspace.clone(), append };
+        Self { appends: appends.into_iter().map(to).collect(), reply }
+    }
+}
+
+/// The way to the writing thread. The thread ends when this is dropped and all that waited is
+/// written, or when it is told to.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Work>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Write this.
+    Save(Job),
+    /// Let go of the log, and say so.
+    End(oneshot::Sender<()>),
+}
+
+impl Writer {
+    pub(super) fn start(log: Arc<dyn ChangeLog>) -> Self {
+        let (queue, work) = mpsc::channel(limits::SAVES_WAITING_MAX);
+        let name = "statehouse-log".to_owned();
+        // Without the thread the queue is closed: every save fails, and says so.
+        if let Err(error) = thread::Builder::new().name(name).spawn(move || write(log, work)) {
+            tracing::error!(%error, "the thread that writes the log could not be started");
+        }
+        Self { queue }
+    }
+
+    /// Hands on a save; gives it back if there is no room. If the thread is gone the save is
+    /// dropped, and with it its reply: that tells the workspace.
+    pub(super) fn try_send(&self, job: Job) -> Result<(), Job> {
+        match self.queue.try_send(Work::Save(job)) {
+            Err(TrySendError::Full(Work::Save(job))) => Err(job),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for room for one save; `None` if the thread is gone.
+    pub(super) async fn room(&self) -> Option<mpsc::Permit<'_, Work>> {
+        self.queue.reserve().await.ok()
+    }
+
+    /// Ends the thread after what waits, so that the log can be opened elsewhere.
+    pub(super) async fn end(&self) {
+        let (ended, end) = oneshot::channel();
+        // If the thread is gone already, neither of the two is any news.
+        if self.queue.send(Work::End(ended)).await.is_ok() && end.await.is_err() {
+            tracing::debug!("the thread that writes the log had ended before");
+        }
+    }
+
+    /// Saves that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.max_capacity().saturating_sub(self.queue.capacity())
+    }
+}
+
+/// The life of the thread.
+fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
+    let mut end = None;
+    while end.is_none()
+        && let Some(first) = queue.blocking_recv()
+    {
+        let mut together = Vec::new();
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Save(job) => together.push(job),
+                Work::End(ended) => end = Some(ended),
+            }
+            // The limit only matters if they come in faster than they can be taken out.
+            let more = end.is_none() && together.len() < limits::SAVES_WAITING_MAX;
+            next = if more { queue.try_recv().ok() } else { None };
+        }
+        save(&*log, together);
+    }
+    drop(log);
+    if let Some(ended) = end {
+        if ended.send(()).is_err() {
+            tracing::debug!("the thread that writes the log took longer than there was time");
+        }
+    }
+}
+
+/// Appends the commits of all jobs as one batch, and answers each.
+fn save(log: &dyn ChangeLog, jobs: Vec<Job>) {
+    let mut batch = Vec::with_capacity(jobs.len());
+    let mut replies = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let stores: Vec<StoreName> = job.appends.iter().map(|to| to.append.store.clone()).collect();
+        batch.extend(job.appends);
+        replies.push((stores, job.reply));
+    }
+    let mut results = append(log, &batch).into_iter();
+    for (stores, reply) in replies {
+        let failed = stores.into_iter().filter_map(|store| {
+            let result = results.next().unwrap_or_else(|| Err("the log gave no answer".to_owned()));
+            result.err().map(|why| (store, why))
+        });
+        // Nobody waits for the reply if the workspace is gone with the runtime; the commits are
+        // in the log all the same.
+        drop(reply.send(failed.collect()));
+    }
+}
+
+/// One result for each entry of the batch.
+fn append(log: &dyn ChangeLog, batch: &[AppendTo]) -> Vec<Result<(), String>> {
+    let mut result = append_once(log, batch);
+    if let Err(StorageError::Failed(why)) = &result {
+        // It may or may not have reached the disk. The same bytes again are harmless if it did:
+        // the log knows them.
+        tracing::warn!(why, "an append to the log failed and is tried once more");
+        result = append_once(log, batch);
+    }
+    match result {
+        Ok(results) => results.into_iter().map(|r| r.map_err(|e| e.to_string())).collect(),
+        Err(error) => {
+            tracing::error!(%error, entries = batch.len(), "an append to the log failed");
+            batch.iter().map(|_entry| Err(error.to_string())).collect()
+        }
+    }
+}
+
+/// A panic of the log is one more way to fail: the thread must outlive it.
+fn append_once(
+    log: &dyn ChangeLog,
+    batch: &[AppendTo],
+) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+    catch_unwind(AssertUnwindSafe(|| log.append(batch))).unwrap_or_else(|panic| {
+        Err(StorageError::Failed(format!("panic: {}", panic_text(panic.as_ref()))))
+    })
+}

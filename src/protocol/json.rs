@@ -1,0 +1,258 @@
+//! The JSON dialect: text frames to what a workspace understands, and back.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::ids::StoreName;
+use crate::json::{Json, JsonError, JsonLimits, JsonPatch};
+use crate::limits;
+use crate::protocol::{self, ClientMessage, ServerMessage, codes, cursor};
+use crate::workspace::{Caps, Cursor, Delivery, Garbled, Hello, MessageId, Refusal, Request};
+
+/// Room for everything in a message but its values, in bytes.
+const ENVELOPE_BYTES: usize = 256;
+
+/// Reads a text frame. What cannot be understood is a [`Request::Garbled`] that says why, with the
+/// store and the id where that much could be read.
+pub fn decode(text: &str, limits: &JsonLimits) -> Request {
+    let request = match ClientMessage::parse(text) {
+        Ok(ClientMessage::Hello(hello)) => read_hello(&hello).map(Request::Hello),
+        Ok(ClientMessage::Patch(patch)) => read_patch(patch),
+        Ok(ClientMessage::Sync(sync)) => read_sync(&sync),
+        Ok(ClientMessage::Presence(presence)) => read_presence(presence, limits),
+        Err(error) => Err(diagnose(text, &error, limits)),
+    };
+    request.unwrap_or_else(|reason| Request::Garbled { reason })
+}
+
+fn read_hello(hello: &protocol::Hello<'_>) -> Result<Hello, Garbled> {
+    let garbled = |refusal| Garbled { store: None, id: None, refusal, patch: false };
+    let name = |name: &str| read_name(name).map_err(garbled);
+    let mut read = Hello { caps: read_caps(hello.caps.as_deref()), ..Hello::default() };
+    for (store, seq) in hello.seqs.iter().flatten() {
+        read.seqs.insert(name(store)?, seq.0);
+    }
+    for (store, message) in hello.sync.iter().flatten() {
+        read.sync.insert(name(store)?, read_base64(message).map_err(garbled)?);
+    }
+    for (store, text) in hello.cursors.iter().flatten() {
+        if let Some(cursor) = cursor::decode(text) {
+            read.cursors.insert(name(store)?, cursor);
+        }
+    }
+    let stores = hello.stores.as_ref();
+    read.stores = stores.map(|all| all.iter().map(|one| name(one)).collect()).transpose()?;
+    Ok(read)
+}
+
+/// Caps that this server does not know are for another one.
+fn read_caps(names: Option<&[String]>) -> Caps {
+    let has = |cap: &str| names.is_some_and(|names| names.iter().any(|name| name == cap));
+    Caps { ack: has("ack"), ready: has("ready"), presence: has("presence"), cursor: has("cursor") }
+}
+
+fn read_patch(message: protocol::Patch<'_>) -> Result<Request, Garbled> {
+    let garbled = |refusal| Garbled {
+        store: Some(excerpt(&message.store)),
+        id: message.id.as_deref().map(excerpt),
+        refusal,
+        patch: true,
+    };
+    let store = read_name(&message.store).map_err(garbled)?;
+    let id = match message.id.as_deref() {
+        None => None,
+        Some(id) => Some(MessageId::new(id).ok_or_else(|| {
+            garbled(Refusal::BadMessage(format!(
+                "an id has 1 to {} bytes and no control characters",
+                limits::MESSAGE_ID_BYTES_MAX
+            )))
+        })?),
+    };
+    Ok(Request::Patch { store, seq: message.seq.0, id, patch: message.patch })
+}
+
+fn read_sync(message: &protocol::Sync<'_>) -> Result<Request, Garbled> {
+    let garbled =
+        |refusal| Garbled { store: Some(excerpt(&message.store)), id: None, refusal, patch: false };
+    let store = read_name(&message.store).map_err(garbled)?;
+    let message = read_base64(&message.message).map_err(garbled)?;
+    Ok(Request::Sync { store, message })
+}
+
+fn read_presence(message: protocol::Presence, limits: &JsonLimits) -> Result<Request, Garbled> {
+    let limits = JsonLimits { document_bytes_max: limits::PRESENCE_BYTES_MAX, ..limits.clone() };
+    match message.data.check(&limits) {
+        Ok(()) => Ok(Request::Presence { data: message.data }),
+        Err(error) => Err(Garbled { store: None, id: None, refusal: error.into(), patch: false }),
+    }
+}
+
+fn read_name(name: &str) -> Result<StoreName, Refusal> {
+    name.parse().map_err(|error| Refusal::BadMessage(format!("not the name of a store: {error}")))
+}
+
+fn read_base64(text: &str) -> Result<Vec<u8>, Refusal> {
+    STANDARD
+        .decode(text)
+        .map_err(|error| Refusal::BadMessage(format!("a sync message is base64: {error}")))
+}
+
+/// The beginning of a text that came from a client and goes back to it: long enough for every
+/// text that is sound.
+fn excerpt(text: &str) -> String {
+    text.chars().take(limits::NAME_BYTES_MAX).collect()
+}
+
+/// Says what is wrong with a frame that could not be read. It may read the frame twice more: a
+/// frame that can be read is never here.
+fn diagnose(text: &str, error: &serde_json::Error, limits: &JsonLimits) -> Garbled {
+    #[derive(Deserialize)]
+    struct Legible {
+        #[serde(default, rename = "type")]
+        kind: Perhaps,
+        #[serde(default)]
+        store: Perhaps,
+        #[serde(default)]
+        id: Perhaps,
+    }
+
+    let bad_message = Refusal::BadMessage(error.to_string());
+    let Ok(legible) = serde_json::from_str::<Legible>(text) else {
+        return Garbled { store: None, id: None, refusal: bad_message, patch: false };
+    };
+    let is_patch = legible.kind.0.as_deref() == Some("patch");
+    let cause = if is_patch { diagnose_patch(text, limits) } else { None };
+    Garbled {
+        store: legible.store.0.as_deref().map(excerpt),
+        id: legible.id.0.as_deref().map(excerpt),
+        refusal: cause.unwrap_or(bad_message),
+        patch: is_patch,
+    }
+}
+
+/// What is wrong with the operations of a patch, if it is they.
+fn diagnose_patch(text: &str, limits: &JsonLimits) -> Option<Refusal> {
+    #[derive(Deserialize)]
+    struct Operations {
+        patch: serde_json::Value,
+    }
+
+    // The frame is JSON and its other members were read, so only the nesting can fail here.
+    let too_deep = Refusal::Json(JsonError::TooDeep);
+    let operations = match serde_json::from_str::<Operations>(text) {
+        Ok(operations) => Json::from(operations.patch),
+        Err(error) if error.is_syntax() => return Some(too_deep),
+        Err(_) => return None,
+    };
+    match JsonPatch::from_json(&operations) {
+        Err(error) => Some(error.into()),
+        // The values are nested in an operation, and that in the array.
+        Ok(_) if operations.depth() > limits.depth_max.saturating_add(2) => Some(too_deep),
+        Ok(_) => None,
+    }
+}
+
+/// A text where there is one, and nothing where there is something else.
+#[derive(Default)]
+struct Perhaps(Option<String>);
+
+impl<'de> Deserialize<'de> for Perhaps {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Any {
+            Text(String),
+            Other(serde::de::IgnoredAny),
+        }
+
+        Any::deserialize(deserializer).map(|any| match any {
+            Any::Text(text) => Self(Some(text)),
+            Any::Other(_) => Self(None),
+        })
+    }
+}
+
+/// The text frame that tells a client this.
+pub fn encode(delivery: &Delivery) -> String {
+    let mut text = Vec::with_capacity(ENVELOPE_BYTES.saturating_add(value_bytes(delivery)));
+    let written = serde_json::to_writer(&mut text, &message(delivery));
+    match (written, String::from_utf8(text)) {
+        (Ok(()), Ok(text)) => text,
+        // Writing JSON fails only for a map whose keys are no text, and no message has one.
+        (Err(_), _) | (_, Err(_)) => {
+            r#"{"type":"error","code":"internal","message":""}"#.to_owned()
+        }
+    }
+}
+
+/// The length of the large part of a message: all of it is written into one allocation.
+fn value_bytes(delivery: &Delivery) -> usize {
+    match delivery {
+        Delivery::Snapshot { state, .. } => state.encoded_len(),
+        Delivery::Sync { message, .. } => message.len().div_ceil(3).saturating_mul(4),
+        Delivery::Presence { data, .. } => data.as_ref().map_or(0, Json::encoded_len),
+        Delivery::Patch { .. }
+        | Delivery::Ready { .. }
+        | Delivery::Ack { .. }
+        | Delivery::Nack { .. }
+        | Delivery::Error { .. } => 0,
+    }
+}
+
+fn message(delivery: &Delivery) -> ServerMessage<'_> {
+    match delivery {
+        Delivery::Snapshot { store, seq, state, cursor } => ServerMessage::Snapshot {
+            store: store.as_str().into(),
+            seq: seq.0,
+            state: Cow::Borrowed(state),
+            cursor: cursor.as_ref().and_then(cursor::encode),
+        },
+        Delivery::Patch { store, seq, patch, cursor } => ServerMessage::Patch {
+            store: store.as_str().into(),
+            seq: seq.0,
+            patch: Cow::Borrowed(patch),
+            cursor: cursor.as_ref().and_then(cursor::encode),
+        },
+        Delivery::Sync { store, message } => {
+            ServerMessage::Sync { store: store.as_str().into(), message: STANDARD.encode(message) }
+        }
+        Delivery::Ready { seqs, cursors } => ServerMessage::Ready {
+            seqs: seqs.iter().map(|(store, seq)| (store.as_str().into(), seq.0)).collect(),
+            cursors: cursors.as_ref().map(|cursors| {
+                let text = |(store, at): &'_ (StoreName, Cursor)| {
+                    Some((store.to_string().into(), cursor::encode(at)?))
+                };
+                cursors.iter().filter_map(text).collect()
+            }),
+        },
+        Delivery::Ack { store, id, seq, patch, cursor } => ServerMessage::Ack {
+            store: store.as_str().into(),
+            id: id.as_ref().map(|id| id.as_str().into()),
+            seq: seq.0,
+            patch: Cow::Borrowed(patch),
+            cursor: cursor.as_ref().and_then(cursor::encode),
+        },
+        Delivery::Nack { store, id, refusal } => ServerMessage::Nack {
+            store: store.as_deref().map(Cow::Borrowed),
+            id: id.as_deref().map(Cow::Borrowed),
+            code: codes::error_code(refusal).into(),
+            message: refusal.to_string().into(),
+        },
+        Delivery::Error { store, refusal } => ServerMessage::Error {
+            code: codes::error_code(refusal).into(),
+            message: refusal.to_string().into(),
+            store: store.as_deref().map(Cow::Borrowed),
+        },
+        Delivery::Presence { session, user, data } => ServerMessage::Presence {
+            session: session.to_string().into(),
+            user: user.into(),
+            data: data.as_ref().map(Cow::Borrowed),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

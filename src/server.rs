@@ -1,0 +1,211 @@
+//! The server: sockets, HTTP, and an orderly end.
+
+pub mod clock;
+pub mod config;
+mod origin;
+mod outbox;
+mod problem;
+mod socket;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use crate::hub::{Hub, HubConfig, Stopped};
+use crate::ids::WorkspaceId;
+use crate::limits;
+use crate::storage::ChangeLog;
+use config::Config;
+use origin::Origins;
+use problem::Problem;
+use socket::Seat;
+use wire::{Gate, Peer};
+
+/// Who a client is as long as nobody asks.
+const ANONYMOUS: &str = "anonymous";
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address means nothing, or is taken, or is not ours.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Whoever reaches the address could read and write everything.
+    #[error(
+        "{0} can be reached from other machines, and this server asks nobody who he is; \
+         listen on a loopback address, or say --insecure if the network itself is trusted"
+    )]
+    Exposed(String),
+}
+
+/// How far the server is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Nothing new is taken; what was taken is being saved and answered.
+    Stopping,
+    /// There is nothing more to say.
+    Stopped,
+}
+
+/// A server that listens, and serves when it is [run](Self::run).
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    hub: Hub,
+    rules: Rules,
+}
+
+/// What a socket is subject to.
+#[derive(Debug, Clone)]
+struct Rules {
+    origins: Origins,
+    frame_bytes_max: usize,
+    message_bytes_max: usize,
+    outbox_bytes_max: usize,
+}
+
+impl Server {
+    /// Listens. Must be called within a tokio runtime.
+    pub async fn start(config: &Config, log: Arc<dyn ChangeLog>) -> Result<Self, StartError> {
+        let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
+        let addresses: Vec<_> = lookup_host(&config.listen).await.map_err(refuse)?.collect();
+        let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
+        if exposed && !config.insecure {
+            return Err(StartError::Exposed(config.listen.clone()));
+        }
+        let listener = TcpListener::bind(&*addresses).await.map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        let hub = HubConfig {
+            workspace: Arc::new(config.workspace.clone()),
+            idle_ms_max: config.limits.idle_ms,
+            memory_bytes_max: config.limits.memory_bytes,
+            now: clock::now,
+        };
+        let rules = Rules {
+            origins: Origins::new(config.origins.clone(), exposed),
+            frame_bytes_max: config.limits.frame_bytes,
+            message_bytes_max: config.limits.message_bytes,
+            outbox_bytes_max: config.limits.outbox_bytes,
+        };
+        Ok(Self { listener, address, hub: Hub::start(hub, log), rules })
+    }
+
+    /// Where it listens; the port is the one that the system chose if the configuration left it
+    /// open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, and then ends in order: takes nothing new, saves, answers
+    /// what was asked, closes the sockets. Returns what could not be saved.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
+        let phase = Arc::new(watch::Sender::new(Phase::Running));
+        let seats = Seats { hub: self.hub.clone(), rules: self.rules, phase: Arc::clone(&phase) };
+        let service = router(seats).into_make_service_with_connect_info::<Peer>();
+        let (accepting, no_more) = oneshot::channel::<()>();
+        let serving = axum::serve(Gate::new(self.listener), service)
+            .with_graceful_shutdown(async { drop(no_more.await) });
+        let serving = tokio::spawn(serving.into_future());
+
+        stop.await;
+        tracing::info!("stopping");
+        phase.send_replace(Phase::Stopping);
+        drop(accepting);
+        let stopped = self.hub.stop().await;
+        phase.send_replace(Phase::Stopped);
+        let goodbyes = Duration::from_millis(2 * limits::CLOSE_MS_MAX);
+        if timeout(goodbyes, phase.closed()).await.is_err() {
+            tracing::warn!(sockets = phase.receiver_count(), "sockets did not close in time");
+        }
+        serving.abort();
+        stopped
+    }
+}
+
+/// What it takes to give a client a session.
+#[derive(Debug, Clone)]
+struct Seats {
+    hub: Hub,
+    rules: Rules,
+    /// Each socket holds a receiver, so the sender knows when the last one is closed.
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+fn router(seats: Seats) -> Router {
+    let workspace = Router::new().route("/socket", any(open_socket));
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(is_ready))
+        .nest("/v1/workspaces/{workspace}", workspace)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no-such-resource", ""))
+        .with_state(seats)
+}
+
+async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
+    seats.check_running().map(|()| "ok\n")
+}
+
+async fn open_socket(
+    State(seats): State<Seats>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
+    let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
+    let workspace: WorkspaceId = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
+    if !seats.rules.origins.allow(&headers) {
+        let detail = "pages of this origin may not connect; see `origins` in the configuration";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
+    }
+    seats.check_running()?;
+    let upgrade = upgrade
+        .map_err(|error| Problem::new(error.status(), "not-a-websocket", error.body_text()))?;
+    let seat = Seat {
+        hub: seats.hub,
+        workspace,
+        user: ANONYMOUS.into(),
+        peer,
+        outbox_bytes_max: seats.rules.outbox_bytes_max,
+        phase: seats.phase.subscribe(),
+    };
+    let upgrade = upgrade
+        // Most sockets are idle most of the time: what they hold while idle is what they cost.
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(16 << 10)
+        .max_frame_size(seats.rules.frame_bytes_max)
+        .max_message_size(seats.rules.message_bytes_max);
+    Ok(upgrade.on_upgrade(|socket| socket::serve(socket, seat)).into_response())
+}
+
+impl Seats {
+    fn check_running(&self) -> Result<(), Problem> {
+        if *self.phase.borrow() == Phase::Running {
+            return Ok(());
+        }
+        let detail = "the server is about to stop";
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", detail))
+    }
+}

@@ -1,0 +1,145 @@
+//! The configuration: a TOML file, the environment over it, and flags over both.
+
+mod environment;
+mod file;
+
+use std::path::{Path, PathBuf};
+
+use crate::limits as bounds;
+use crate::workspace::WorkspaceConfig;
+use file::File;
+
+/// What the server runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on, `host:port`; port 0 lets the system choose.
+    pub listen: String,
+    /// The folder that holds everything that is saved.
+    pub data: PathBuf,
+    /// Whether an address beyond this machine may be listened on.
+    pub insecure: bool,
+    /// Web pages that may connect, besides those of this host: origins, or `*`.
+    pub origins: Vec<String>,
+    /// What is worth limiting otherwise than the server does by itself.
+    pub limits: Limits,
+    /// The rules of every workspace.
+    pub workspace: WorkspaceConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:4600".to_owned(),
+            data: PathBuf::from("./statehouse-data"),
+            insecure: false,
+            origins: Vec::new(),
+            limits: Limits::default(),
+            workspace: WorkspaceConfig::default(),
+        }
+    }
+}
+
+/// Limits that depend on the machine and its clients; all others are in [`crate::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Time without sessions or calls after which a workspace is unloaded.
+    pub idle_ms: u64,
+    /// Bytes that loaded workspaces may hold together before idle ones are unloaded early.
+    pub memory_bytes: usize,
+    /// Bytes that wait to be written to one socket.
+    pub outbox_bytes: usize,
+    /// One WebSocket frame.
+    pub frame_bytes: usize,
+    /// One message from a client.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle_ms: bounds::IDLE_MS_MAX,
+            memory_bytes: bounds::MEMORY_BYTES_MAX,
+            outbox_bytes: bounds::OUTBOX_BYTES_MAX,
+            frame_bytes: bounds::FRAME_BYTES_MAX,
+            message_bytes: bounds::MESSAGE_BYTES_MAX,
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is not TOML, or holds a key or a value that means nothing.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        error: Box<toml::de::Error>,
+    },
+    /// A variable of the environment means nothing.
+    #[error("environment variable {name}: {message}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with its value.
+        message: String,
+    },
+    /// The stores contradict themselves or each other.
+    #[error("store \"{store}\": {message}")]
+    Store {
+        /// The name, as it stands in the configuration.
+        store: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value that is none.
+    #[error("{key}: {message}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lays the environment over it.
+    pub fn read(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = match path {
+            None => toml::Table::new(),
+            Some(path) => read_file(path)?,
+        };
+        environment::overlay(&mut table, environment)?;
+        let value = |error: toml::de::Error| ConfigError::Value {
+            key: "configuration",
+            message: error.message().to_owned(),
+        };
+        let file: File = table.try_into().map_err(value)?;
+        file.into_config()
+    }
+}
+
+/// The file as a table of which every key is known to mean something.
+fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    // Read as what it means first: only then do errors know their line.
+    let refuse = |error| ConfigError::File { path: path.to_owned(), error: Box::new(error) };
+    toml::from_str::<File>(&text).map_err(refuse)?;
+    toml::from_str(&text).map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The configuration as it stands in the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Config, ConfigError, Limits};
+use crate::document::{Policy, Strings};
+use crate::ids::StoreName;
+use crate::json::{Array, Identity, Json, JsonLimits, Object};
+use crate::workspace::{Durability, Scope, StoreConfig, WorkspaceConfig};
+
+/// Every key that a configuration may hold; what is left out is as in [`Config::default`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    durability: Option<DurabilityName>,
+    create_stores: Option<bool>,
+    origins: Option<Vec<String>>,
+    #[serde(default)]
+    limits: LimitsTable,
+    #[serde(default)]
+    store: Vec<StoreTable>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DurabilityName {
+    Strict,
+    Relaxed,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    idle_ms: Option<u64>,
+    memory_bytes: Option<usize>,
+    outbox_bytes: Option<usize>,
+    frame_bytes: Option<usize>,
+    message_bytes: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    name: String,
+    persistent: Option<bool>,
+    #[serde(default)]
+    scope: ScopeName,
+    initial: Option<toml::Value>,
+    #[serde(default)]
+    text: Vec<String>,
+    #[serde(default)]
+    keys: BTreeMap<String, String>,
+    #[serde(default)]
+    strings: StringsName,
+    schema: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ScopeName {
+    #[default]
+    Workspace,
+    Session,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StringsName {
+    #[default]
+    Scalar,
+    Text,
+}
+
+impl File {
+    pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        let otherwise = Config::default();
+        let mut names = BTreeSet::new();
+        let mut stores = Vec::with_capacity(self.store.len());
+        for table in self.store {
+            let name = table.name.clone();
+            let refuse = |message| ConfigError::Store { store: name.clone(), message };
+            let store = table.into_store().map_err(refuse)?;
+            if !names.insert(store.name.clone()) {
+                return Err(refuse("it is listed twice".to_owned()));
+            }
+            stores.push(store);
+        }
+        let durability = match self.durability {
+            None => otherwise.workspace.durability,
+            Some(DurabilityName::Strict) => Durability::Strict,
+            Some(DurabilityName::Relaxed) => Durability::Relaxed,
+        };
+        Ok(Config {
+            listen: self.listen.unwrap_or(otherwise.listen),
+            data: self.data.unwrap_or(otherwise.data),
+            insecure: otherwise.insecure,
+            origins: self.origins.unwrap_or(otherwise.origins),
+            limits: self.limits.into_limits()?,
+            workspace: WorkspaceConfig {
+                create_stores: self.create_stores.unwrap_or(otherwise.workspace.create_stores),
+                stores,
+                durability,
+                ..otherwise.workspace
+            },
+        })
+    }
+}
+
+impl LimitsTable {
+    fn into_limits(self) -> Result<Limits, ConfigError> {
+        let otherwise = Limits::default();
+        let limits = Limits {
+            idle_ms: self.idle_ms.unwrap_or(otherwise.idle_ms),
+            memory_bytes: self.memory_bytes.unwrap_or(otherwise.memory_bytes),
+            outbox_bytes: self.outbox_bytes.unwrap_or(otherwise.outbox_bytes),
+            frame_bytes: self.frame_bytes.unwrap_or(otherwise.frame_bytes),
+            message_bytes: self.message_bytes.unwrap_or(otherwise.message_bytes),
+        };
+        if limits.frame_bytes > limits.message_bytes {
+            return Err(ConfigError::Value {
+                key: "limits.frame_bytes",
+                message: "a frame cannot be larger than the message it is part of".to_owned(),
+            });
+        }
+        Ok(limits)
+    }
+}
+
+impl StoreTable {
+    fn into_store(self) -> Result<StoreConfig, String> {
+        let name: StoreName = self.name.parse().map_err(|error| format!("{error}"))?;
+        if let Some(path) = self.schema {
+            // Better not to start than to let pass what the schema would refuse.
+            return Err(format!("schema {}: not supported yet", path.display()));
+        }
+        let session = self.scope == ScopeName::Session;
+        if session && self.persistent == Some(true) {
+            return Err("a store of one session is not persistent".to_owned());
+        }
+        let pattern =
+            |text: &String| text.parse().map_err(|error| format!("text {text:?}: {error}"));
+        let keys = self.keys.iter().map(|(array, key)| (array.as_str(), key.as_str()));
+        let initial = match self.initial {
+            None => Json::Object(Object::new()),
+            Some(value) => to_json(value).map_err(|error| format!("initial: {error}"))?,
+        };
+        initial.check(&JsonLimits::default()).map_err(|error| format!("initial: {error}"))?;
+        Ok(StoreConfig {
+            name,
+            persistent: self.persistent.unwrap_or(!session),
+            scope: if session { Scope::Session } else { Scope::Workspace },
+            initial,
+            policy: Policy {
+                text: self.text.iter().map(pattern).collect::<Result<_, _>>()?,
+                strings: match self.strings {
+                    StringsName::Scalar => Strings::Scalar,
+                    StringsName::Text => Strings::Text,
+                },
+                identity: Identity::new(keys).map_err(|error| format!("keys: {error}"))?,
+            },
+        })
+    }
+}
+
+/// The JSON that a TOML value stands for; TOML's parser has bounded its depth.
+fn to_json(value: toml::Value) -> Result<Json, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(n) => Json::Int(n),
+        toml::Value::Float(n) if n.is_finite() => Json::Float(n),
+        toml::Value::Float(n) => return Err(format!("{n} is not a number in JSON")),
+        toml::Value::Boolean(value) => Json::Bool(value),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => {
+            let items = items.into_iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
+            Json::Array(Array::from(items))
+        }
+        toml::Value::Table(members) => {
+            let members = members.into_iter().map(|(key, value)| Ok((key.into(), to_json(value)?)));
+            Json::Object(members.collect::<Result<Object, String>>()?)
+        }
+    })
+}

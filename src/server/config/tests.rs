@@ -1,0 +1,145 @@
+use super::*;
+use crate::document::Strings;
+use crate::json::{Json, JsonLimits};
+use crate::workspace::{Durability, Scope};
+
+/// Reads a configuration; an empty environment unless one is given.
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("statehouse.toml");
+    std::fs::write(&path, text).unwrap();
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Config::read(Some(&path), environment).map_err(|error| error.to_string())
+}
+
+fn refused(text: &str, reason: &str) {
+    let error = read(text, &[]).expect_err(text);
+    assert!(error.contains(reason), "{text}\n{error}");
+}
+
+#[test]
+fn without_a_file_everything_is_open() {
+    let config = Config::read(None, []).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:4600");
+    assert_eq!(config.data, Path::new("./statehouse-data"));
+    assert!(config.workspace.create_stores && config.workspace.stores.is_empty());
+    assert_eq!(config.limits, Limits::default());
+}
+
+#[test]
+fn every_key_means_something() {
+    let config = read(
+        r#"
+        listen = "127.0.0.1:0"
+        data = "/srv/state"
+        durability = "relaxed"
+        create_stores = false
+        origins = ["https://app.example"]
+
+        [limits]
+        idle_ms = 1
+        memory_bytes = 2
+        outbox_bytes = 3
+        frame_bytes = 4
+        message_bytes = 5
+
+        [[store]]
+        name = "chartState"
+        initial = { symbol = "BTC/USD", n = 1, f = 1.5, on = true, list = [{}], day = 2026-01-02 }
+        text = ["/notes/*/body"]
+        keys = { "/shapes" = "id" }
+        strings = "text"
+
+        [[store]]
+        name = "view"
+        scope = "session"
+
+        [[store]]
+        name = "draft"
+        persistent = false
+        "#,
+        &[],
+    )
+    .unwrap();
+    assert_eq!((config.listen.as_str(), config.data.to_str()), ("127.0.0.1:0", Some("/srv/state")));
+    assert_eq!(config.origins, ["https://app.example"]);
+    let limits = Limits {
+        idle_ms: 1,
+        memory_bytes: 2,
+        outbox_bytes: 3,
+        frame_bytes: 4,
+        message_bytes: 5,
+    };
+    assert_eq!(config.limits, limits);
+    let workspace = config.workspace;
+    assert_eq!(workspace.durability, Durability::Relaxed);
+    assert!(!workspace.create_stores);
+    let [chart, view, draft] = &*workspace.stores else { panic!("three stores") };
+    let initial = r#"{"symbol":"BTC/USD","n":1,"f":1.5,"on":true,"list":[{}],"day":"2026-01-02"}"#;
+    assert_eq!(chart.initial, Json::parse(initial, &JsonLimits::default()).unwrap());
+    assert_eq!(chart.policy.text.len(), 1);
+    assert_eq!(chart.policy.strings, Strings::Text);
+    assert!(chart.persistent && chart.scope == Scope::Workspace);
+    assert!(!view.persistent && view.scope == Scope::Session);
+    assert!(!draft.persistent && draft.scope == Scope::Workspace);
+}
+
+#[test]
+fn what_means_nothing_is_refused_with_its_line() {
+    refused("lsiten = \"x\"", "unknown field `lsiten`");
+    refused("\n\nlsiten = \"x\"", "line 3");
+    refused("[limits]\nidle = 5", "unknown field `idle`");
+    refused("[[store]]\nname = \"a\"\npersistant = true", "line 3");
+    refused("listen = 5", "line 1");
+    refused("durability = \"none\"", "unknown variant `none`");
+    refused("listen =", "line 1");
+}
+
+#[test]
+fn stores_that_contradict_are_refused() {
+    let store = |rest: &str| format!("[[store]]\nname = \"a\"\n{rest}");
+    refused("[[store]]\nname = \"a/b\"", "store \"a/b\"");
+    refused(&store(&store("")), "listed twice");
+    refused(&store("scope = \"session\"\npersistent = true"), "not persistent");
+    refused(&store("text = [\"notes\"]"), "text \"notes\"");
+    refused(&store("keys = { \"shapes\" = \"id\" }"), "keys");
+    refused(&store("schema = \"a.json\""), "not supported yet");
+    refused(&store("initial = { n = inf }"), "initial");
+    refused(&store("initial = { __proto__ = 1 }"), "initial");
+    refused("[limits]\nframe_bytes = 9\nmessage_bytes = 8", "limits.frame_bytes");
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let environment = [
+        ("STATEHOUSE_LISTEN", "127.0.0.1:1"),
+        ("STATEHOUSE_DATA", "2026"),
+        ("STATEHOUSE_CREATE_STORES", "false"),
+        ("STATEHOUSE_LIMITS__IDLE_MS", "7"),
+        ("STATEHOUSE_ORIGINS", "[\"*\"]"),
+        ("STATEHOUSE_STORE", "[{ name = \"a\" }]"),
+        ("STATEHOUSE_SERVER", "http://elsewhere"),
+        ("PATH", "/bin"),
+    ];
+    let config = read("listen = \"x\"\n[limits]\nidle_ms = 1\nmemory_bytes = 2", &environment).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:1");
+    assert_eq!(config.data, Path::new("2026"), "a number where a text is expected is its text");
+    assert_eq!((config.limits.idle_ms, config.limits.memory_bytes), (7, 2));
+    assert_eq!(config.origins, ["*"]);
+    assert_eq!((config.workspace.create_stores, config.workspace.stores.len()), (false, 1));
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_refused_if_it_is_surely_ours() {
+    let error = |name, value| read("", &[(name, value)]).unwrap_err();
+    assert!(error("STATEHOUSE_LIMITS__IDEL_MS", "7").contains("STATEHOUSE_LIMITS__IDEL_MS"));
+    assert!(error("STATEHOUSE_LIMITS__IDLE_MS", "soon").contains("STATEHOUSE_LIMITS__IDLE_MS"));
+    assert!(error("STATEHOUSE_CREATE_STORES", "perhaps").contains("STATEHOUSE_CREATE_STORES"));
+    read("", &[("STATEHOUSE_PORT", "tcp://10.0.0.1:4600")]).expect("that is Kubernetes");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error() {
+    let error = Config::read(Some(Path::new("/nonexistent/x.toml")), []).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/x.toml"));
+}

@@ -1,0 +1,422 @@
+//! What waits to be written to one socket.
+//!
+//! The hub never waits for a socket, so the queue has a limit in bytes, and what does not fit is
+//! dropped. Only what can be said again is: states, patches, sync messages, presence. Answers to
+//! the client's own messages stay, because nobody would repeat them; the reader pauses instead, so
+//! that there are no more of them. When the socket has taken what is left, the workspace is asked
+//! to resync the session.
+//!
+//! Between the two lies a trap: a patch that was on its way before the workspace heard of the
+//! resync would be applied to a state with a gap. So a store that lost a patch lets none through
+//! until a snapshot of it passes, wherever that came from. Sync messages need no such rule:
+//! Automerge holds back a change whose ancestors are missing, and a resync starts the exchange
+//! anew.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::hub::{Channel, Outgoing};
+use crate::ids::StoreName;
+use crate::protocol::codes::Closing;
+use crate::workspace::{Delivery, Refusal};
+
+/// What a snapshot that waits takes of the limit, in bytes. It shares its tree with the store and
+/// becomes text only when it is written. Weighed by its text, the answer to one hello could be too
+/// large for the queue, and so would be the resync after it, for ever.
+const SNAPSHOT_BYTES: usize = 256;
+
+/// The queue between the hub and the writer of one socket.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    bytes_max: usize,
+    /// Rung when an empty queue gets something; the writer then takes all there is.
+    filled: Notify,
+    /// Rung when the reader may go on.
+    relieved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Arc<Outgoing>>,
+    /// Weight of `messages` and of what the writer has taken but not yet written, in bytes.
+    bytes: usize,
+    /// Whether the writer has taken something that is not yet written.
+    writing: bool,
+    /// Stores that lost a patch and have seen no snapshot since.
+    gaps: BTreeSet<StoreName>,
+    loss: Loss,
+    ping: bool,
+    close: Option<Closing>,
+}
+
+/// Whether something was dropped, and who knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Loss {
+    #[default]
+    None,
+    /// Nobody knows yet.
+    Unreported,
+    /// The writer knows, and asks for a resync when it has written the rest.
+    Taken,
+}
+
+/// What the writer has to do next, in the order of the fields.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) ping: bool,
+    pub(super) messages: VecDeque<Arc<Outgoing>>,
+    /// Something was dropped after these messages: ask for a resync.
+    pub(super) resync: bool,
+    /// The last word.
+    pub(super) close: Option<Closing>,
+}
+
+impl Outbox {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), relieved: Notify::new() }
+    }
+
+    /// All that waits, as soon as there is something.
+    pub(super) async fn batch(&self) -> Batch {
+        loop {
+            if let Some(batch) = self.lock().take() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// The socket has taken a message of the batch.
+    pub(super) fn written(&self, message: &Outgoing) {
+        let mut queue = self.lock();
+        queue.bytes = queue.bytes.saturating_sub(weight(message));
+        self.relieve(queue);
+    }
+
+    /// The socket has taken the whole batch, and if the batch said so, the workspace was asked for
+    /// a resync.
+    pub(super) fn batch_done(&self) {
+        let mut queue = self.lock();
+        queue.writing = false;
+        if queue.loss == Loss::Taken {
+            queue.loss = Loss::None;
+        }
+        self.relieve(queue);
+    }
+
+    /// Waits while the client is too slow to be told what its own messages would cause.
+    pub(super) async fn has_room(&self) {
+        loop {
+            let relieved = self.relieved.notified();
+            if self.lock().has_room(self.bytes_max) {
+                return;
+            }
+            relieved.await;
+        }
+    }
+
+    /// Whether the writer has something in hand.
+    pub(super) fn is_writing(&self) -> bool {
+        self.lock().writing
+    }
+
+    /// Asks the client for a sign of life.
+    pub(super) fn ping(&self) {
+        self.lock().ping = true;
+        self.filled.notify_one();
+    }
+
+    /// Makes this the last word; what came before is still written. The first last word counts.
+    pub(super) fn end(&self, last: Closing) {
+        self.lock().close.get_or_insert(last);
+        self.filled.notify_one();
+        self.relieved.notify_waiters();
+    }
+
+    fn relieve(&self, queue: MutexGuard<'_, Queue>) {
+        let room = queue.has_room(self.bytes_max);
+        drop(queue);
+        if room {
+            self.relieved.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // No critical section can leave the queue half changed, so a poisoned one is as good.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channel for Outbox {
+    fn deliver(&self, message: &Arc<Outgoing>) {
+        let mut queue = self.lock();
+        let had_work = queue.has_work();
+        queue.push(message, self.bytes_max);
+        let wake = !had_work && queue.has_work();
+        drop(queue);
+        if wake {
+            self.filled.notify_one();
+        }
+    }
+
+    fn close(&self, refusal: &Refusal) {
+        self.end(Closing::of(refusal));
+    }
+}
+
+impl Queue {
+    fn has_work(&self) -> bool {
+        !self.messages.is_empty()
+            || self.ping
+            || self.loss == Loss::Unreported
+            || self.close.is_some()
+    }
+
+    fn has_room(&self, bytes_max: usize) -> bool {
+        self.close.is_some() || (self.loss == Loss::None && self.bytes <= bytes_max / 2)
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        if !self.has_work() {
+            return None;
+        }
+        let resync = self.loss == Loss::Unreported;
+        if resync {
+            self.loss = Loss::Taken;
+        }
+        self.writing = true;
+        Some(Batch {
+            ping: std::mem::take(&mut self.ping),
+            messages: std::mem::take(&mut self.messages),
+            resync,
+            close: self.close,
+        })
+    }
+
+    fn push(&mut self, message: &Arc<Outgoing>, bytes_max: usize) {
+        if self.close.is_some() {
+            return;
+        }
+        if let Delivery::Patch { store, .. } = message.delivery()
+            && self.gaps.contains(store)
+        {
+            return;
+        }
+        let after = self.bytes.saturating_add(weight(message));
+        // An empty queue takes a message of any size: there is no smaller way to say it.
+        let fits = self.bytes == 0 || after <= bytes_max;
+        if !fits && is_repeatable(message.delivery()) {
+            return self.lose(message.delivery());
+        }
+        if !fits && after > bytes_max.saturating_mul(2) {
+            // The reader has long paused: the answers are to what was said before, and they alone
+            // are more than the client is willing to take.
+            self.close = Some(Closing::SLOW);
+            return;
+        }
+        if let Delivery::Snapshot { store, .. } = message.delivery() {
+            self.gaps.remove(store);
+        }
+        self.bytes = after;
+        self.messages.push_back(Arc::clone(message));
+    }
+
+    fn lose(&mut self, delivery: &Delivery) {
+        self.loss = Loss::Unreported;
+        if let Delivery::Snapshot { store, .. } | Delivery::Patch { store, .. } = delivery {
+            self.gaps.insert(store.clone());
+        }
+    }
+}
+
+/// What a message takes of the limit, in bytes.
+fn weight(message: &Outgoing) -> usize {
+    match message.delivery() {
+        Delivery::Snapshot { .. } => SNAPSHOT_BYTES,
+        _ => message.text().len(),
+    }
+}
+
+/// Whether a resync says this, or something newer, again.
+fn is_repeatable(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Snapshot { .. }
+        | Delivery::Patch { .. }
+        | Delivery::Sync { .. }
+        | Delivery::Presence { .. } => true,
+        Delivery::Ready { .. }
+        | Delivery::Ack { .. }
+        | Delivery::Nack { .. }
+        | Delivery::Error { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Seq;
+    use crate::json::{Json, JsonOp, JsonPatch};
+    use crate::limits;
+    use crate::workspace::MessageId;
+    use futures_util::FutureExt as _;
+
+    const BYTES_MAX: usize = 10_000;
+
+    fn store(name: &str) -> StoreName {
+        name.parse().unwrap()
+    }
+
+    fn snapshot(name: &str, seq: u64) -> Delivery {
+        let state = Json::from("x".repeat(BYTES_MAX * 2));
+        Delivery::Snapshot { store: store(name), seq: Seq(seq), state, cursor: None }
+    }
+
+    fn patch(name: &str, seq: u64, bytes: usize) -> Delivery {
+        let (path, value) = ("/x".parse().unwrap(), Json::from("x".repeat(bytes)));
+        let patch = JsonPatch { ops: vec![JsonOp::Add { path, value }] }.into();
+        Delivery::Patch { store: store(name), seq: Seq(seq), patch, cursor: None }
+    }
+
+    fn ack(seq: u64, bytes: usize) -> Delivery {
+        let (path, value) = ("/x".parse().unwrap(), Json::from("x".repeat(bytes)));
+        let patch = JsonPatch { ops: vec![JsonOp::Add { path, value }] };
+        let id = MessageId::new("i");
+        Delivery::Ack { store: store("a"), id, seq: Seq(seq), patch, cursor: None }
+    }
+
+    fn deliver(outbox: &Outbox, delivery: Delivery) {
+        outbox.deliver(&Arc::new(Outgoing::new(delivery)));
+    }
+
+    /// What the writer would take, as `patch a 3`; the batch stays in hand.
+    fn take(outbox: &Outbox) -> (Vec<String>, bool, Option<Closing>) {
+        let batch = outbox.batch().now_or_never().expect("something to do");
+        let name = |message: &Arc<Outgoing>| match message.delivery() {
+            Delivery::Snapshot { store, seq, .. } => format!("snapshot {store} {seq}"),
+            Delivery::Patch { store, seq, .. } => format!("patch {store} {seq}"),
+            Delivery::Ack { seq, .. } => format!("ack {seq}"),
+            other => format!("{other:?}"),
+        };
+        let names = batch.messages.iter().map(name).collect();
+        batch.messages.iter().for_each(|message| outbox.written(message));
+        (names, batch.resync, batch.close)
+    }
+
+    fn has_room(outbox: &Outbox) -> bool {
+        outbox.has_room().now_or_never().is_some()
+    }
+
+    #[test]
+    fn what_waits_goes_out_together_and_in_order() {
+        let outbox = Outbox::new(BYTES_MAX);
+        assert!(outbox.batch().now_or_never().is_none());
+        deliver(&outbox, patch("a", 1, 10));
+        deliver(&outbox, patch("b", 1, 10));
+        deliver(&outbox, ack(2, 10));
+        assert_eq!(take(&outbox).0, ["patch a 1", "patch b 1", "ack 2"]);
+        assert!(outbox.is_writing());
+        outbox.batch_done();
+        assert!(!outbox.is_writing());
+        assert!(outbox.batch().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_passes_alone() {
+        let outbox = Outbox::new(BYTES_MAX);
+        deliver(&outbox, patch("a", 1, BYTES_MAX * 3));
+        deliver(&outbox, patch("b", 1, 10));
+        let (names, resync, _) = take(&outbox);
+        assert_eq!((&*names, resync), (&["patch a 1".to_owned()][..], true));
+    }
+
+    /// The danger: a patch over a gap would put the client into a state that never was.
+    #[test]
+    fn after_a_loss_no_patch_passes_before_a_snapshot() {
+        let outbox = Outbox::new(BYTES_MAX);
+        deliver(&outbox, patch("a", 1, 6_000));
+        deliver(&outbox, patch("a", 2, 6_000));
+        deliver(&outbox, patch("a", 3, 10));
+        deliver(&outbox, patch("b", 1, 10));
+        assert!(!has_room(&outbox));
+        assert_eq!(take(&outbox), (vec!["patch a 1".to_owned(), "patch b 1".to_owned()], true, None));
+
+        // Made before the workspace knew of the resync, and delivered after it was asked for it.
+        outbox.batch_done();
+        assert!(has_room(&outbox));
+        deliver(&outbox, patch("a", 4, 10));
+        deliver(&outbox, patch("b", 2, 10));
+        deliver(&outbox, snapshot("a", 4));
+        deliver(&outbox, patch("a", 5, 10));
+        let (names, resync, _) = take(&outbox);
+        assert_eq!(names, ["patch b 2", "snapshot a 4", "patch a 5"]);
+        assert!(!resync);
+    }
+
+    /// Were snapshots weighed by their text, a workspace larger than the limit could never be
+    /// given to a client: every resync would overflow again.
+    #[test]
+    fn the_answer_to_a_resync_always_fits() {
+        let outbox = Outbox::new(limits::OUTBOX_BYTES_MAX);
+        for n in 0..limits::STORES_MAX {
+            deliver(&outbox, snapshot(&format!("s{n}"), 1));
+        }
+        let (names, resync, _) = take(&outbox);
+        assert_eq!((names.len(), resync), (limits::STORES_MAX, false));
+    }
+
+    #[test]
+    fn a_second_loss_while_the_first_is_reported_is_reported_too() {
+        let outbox = Outbox::new(BYTES_MAX);
+        deliver(&outbox, patch("a", 1, BYTES_MAX));
+        deliver(&outbox, patch("a", 2, 10));
+        let batch = outbox.batch().now_or_never().unwrap();
+        assert!(batch.resync);
+        deliver(&outbox, patch("b", 1, BYTES_MAX));
+        batch.messages.iter().for_each(|message| outbox.written(message));
+        outbox.batch_done();
+        assert!(!has_room(&outbox), "the reader still waits");
+        assert!(take(&outbox).1);
+        outbox.batch_done();
+        assert!(has_room(&outbox));
+    }
+
+    #[test]
+    fn answers_are_kept_until_they_alone_are_too_much() {
+        let outbox = Outbox::new(BYTES_MAX);
+        for seq in 1..=4 {
+            deliver(&outbox, ack(seq, 4_000));
+        }
+        assert!(!has_room(&outbox), "no more questions are read");
+        deliver(&outbox, ack(5, 4_000));
+        deliver(&outbox, ack(6, 4_000));
+        let (names, _, close) = take(&outbox);
+        assert_eq!(names, ["ack 1", "ack 2", "ack 3", "ack 4"]);
+        assert_eq!(close, Some(Closing::SLOW));
+    }
+
+    #[test]
+    fn the_first_last_word_counts() {
+        let outbox = Outbox::new(BYTES_MAX);
+        deliver(&outbox, patch("a", 1, 10));
+        outbox.close(&Refusal::NoProgress);
+        outbox.end(Closing::RESTART);
+        deliver(&outbox, patch("a", 2, 10));
+        let (names, _, close) = take(&outbox);
+        assert_eq!((names.len(), close), (1, Some(Closing::of(&Refusal::NoProgress))));
+    }
+
+    #[tokio::test]
+    async fn the_reader_is_woken_when_there_is_room() {
+        let outbox = Arc::new(Outbox::new(BYTES_MAX));
+        deliver(&outbox, patch("a", 1, BYTES_MAX - 500));
+        let reader = Arc::clone(&outbox);
+        let waiting = tokio::spawn(async move { reader.has_room().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        take(&outbox);
+        waiting.await.unwrap();
+    }
+}

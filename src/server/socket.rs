@@ -1,0 +1,279 @@
+//! One WebSocket is one session, from the upgrade to the last byte.
+//!
+//! Reading and writing are two loops in one task. The reader waits for the workspace's mailbox,
+//! and so does the client, through TCP; the writer waits for the client, and nobody waits for the
+//! writer but the reader, once the [outbox](super::outbox) runs full.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+
+use super::Phase;
+use super::outbox::{Batch, Outbox};
+use super::wire::Peer;
+use crate::hub::{Attached, Channel, Hub, HubError};
+use crate::ids::WorkspaceId;
+use crate::json::JsonLimits;
+use crate::limits;
+use crate::protocol::codes::{self, Closing};
+use crate::protocol::json;
+use crate::workspace::{Refusal, Request};
+
+const PING: Duration = Duration::from_millis(limits::PING_MS);
+const STALL: Duration = Duration::from_millis(limits::OUTBOX_STALL_MS_MAX);
+const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
+
+/// What a socket is served with.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) hub: Hub,
+    pub(super) workspace: WorkspaceId,
+    pub(super) user: Arc<str>,
+    pub(super) peer: Peer,
+    pub(super) outbox_bytes_max: usize,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// How the reading of a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client is no longer there, or said goodbye.
+    Gone,
+    /// It is told why, after what was to be told before.
+    Close(Closing),
+}
+
+/// Serves one WebSocket until it ends.
+pub(super) async fn serve(socket: WebSocket, seat: Seat) {
+    let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max));
+    let (mut sink, mut stream) = socket.split();
+    let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
+    let attached = match seat.hub.attach(&seat.workspace, &seat.user, channel).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            tracing::warn!(workspace = %seat.workspace, %error, "could not attach a session");
+            let goodbye = close(&mut sink, closing_of(&error));
+            if let Ok(Ok(())) = timeout(CLOSE, goodbye).await {
+                await_goodbye(&mut stream).await;
+            }
+            return;
+        }
+    };
+    let session = attached.session();
+    tracing::debug!(workspace = %seat.workspace, %session, "session attached");
+
+    let mut reader =
+        Reader { stream: &mut stream, outbox: &outbox, attached: &attached, garbled: 0 };
+    let mut phase = seat.phase.clone();
+    let reading = async {
+        let end = tokio::select! {
+            end = reader.run() => end,
+            () = reached(&mut phase, Phase::Stopping) => {
+                // What the client was promised is still saved and answered.
+                reached(&mut phase, Phase::Stopped).await;
+                End::Close(Closing::RESTART)
+            }
+        };
+        if let End::Close(closing) = end {
+            outbox.end(closing);
+            // The writer has the last word.
+            std::future::pending::<()>().await;
+        }
+    };
+    let writer = Writer { sink: &mut sink, outbox: &outbox, attached: &attached, peer: &seat.peer };
+    let ended = tokio::select! {
+        () = reading => Ended::ByClient,
+        ended = writer.run() => ended,
+    };
+    let garbled_frames = reader.garbled;
+    drop(attached);
+    tracing::debug!(workspace = %seat.workspace, %session, ?ended, garbled_frames, "session ended");
+    if let Ended::ByServer(_) = ended {
+        seat.peer.linger();
+        await_goodbye(&mut stream).await;
+    }
+}
+
+/// Waits until the server has come to this phase.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    // The sender goes away only when the whole server is dropped: that is a stop, too.
+    let _gone = phase.wait_for(|phase| *phase >= wanted).await.is_err();
+}
+
+/// Reads on until the client answers the close frame, so that the close is clean on both sides.
+async fn await_goodbye(stream: &mut SplitStream<WebSocket>) {
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    if timeout(CLOSE, rest).await.is_err() {
+        tracing::trace!("a client did not answer the close frame");
+    }
+}
+
+async fn close(
+    sink: &mut SplitSink<WebSocket, Message>,
+    closing: Closing,
+) -> Result<(), axum::Error> {
+    let frame = CloseFrame { code: closing.code, reason: closing.reason.into() };
+    sink.send(Message::Close(Some(frame))).await
+}
+
+struct Reader<'a> {
+    stream: &'a mut SplitStream<WebSocket>,
+    outbox: &'a Outbox,
+    attached: &'a Attached,
+    /// Frames that were not understood.
+    garbled: u64,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self) -> End {
+        let mut pings_missed = 0;
+        loop {
+            self.outbox.has_room().await;
+            let message = match timeout(PING, self.stream.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => return end_of(error),
+                Ok(None) => return End::Gone,
+                Err(_) if self.outbox.is_writing() => {
+                    // A ping would wait behind what is being written; the writer has its own way
+                    // to tell a slow client from a dead one.
+                    continue;
+                }
+                Err(_) if pings_missed == limits::PINGS_MISSED_MAX => return End::Gone,
+                Err(_) => {
+                    pings_missed += 1;
+                    self.outbox.ping();
+                    continue;
+                }
+            };
+            pings_missed = 0;
+            match message {
+                Message::Text(text) => {
+                    if let Err(end) = self.take(&text).await {
+                        return end;
+                    }
+                }
+                Message::Binary(_) => return End::Close(Closing::BINARY),
+                // The answer to a close frame is written while the stream is read to its end.
+                Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
+            }
+        }
+    }
+
+    async fn take(&mut self, text: &str) -> Result<(), End> {
+        let request = json::decode(text, &JsonLimits::default());
+        if let Request::Garbled { reason } = &request {
+            self.garbled += 1;
+            // The text of the refusal may quote the client's document; the code does not.
+            let session = self.attached.session();
+            let code = codes::error_code(&reason.refusal);
+            tracing::debug!(%session, code, bytes = text.len(), "frame not understood");
+        }
+        self.attached.say(request).await.map_err(|error| End::Close(closing_of(&error)))
+    }
+}
+
+/// How a session ends that the hub cannot serve any more.
+fn closing_of(error: &HubError) -> Closing {
+    match error {
+        HubError::Refused(refusal) => Closing::of(refusal),
+        HubError::Storage(error) => Closing::of(&Refusal::Unavailable(error.to_string())),
+        HubError::Closed => Closing::RESTART,
+    }
+}
+
+/// What the failure to read says about the client.
+fn end_of(error: axum::Error) -> End {
+    let error = error.into_inner();
+    let Some(error) = error.downcast_ref::<tungstenite::Error>() else { return End::Gone };
+    match error {
+        tungstenite::Error::Capacity(_) => End::Close(Closing::TOO_LARGE),
+        tungstenite::Error::Utf8(_) => End::Close(Closing::NOT_UTF8),
+        tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        ) => End::Gone,
+        tungstenite::Error::Protocol(_) => End::Close(Closing::PROTOCOL),
+        _ => End::Gone,
+    }
+}
+
+/// Who ended a session.
+#[derive(Debug)]
+enum Ended {
+    ByClient,
+    ByServer(Closing),
+    /// The socket took nothing for [`limits::OUTBOX_STALL_MS_MAX`].
+    Stalled,
+    Broken,
+}
+
+struct Writer<'a> {
+    sink: &'a mut SplitSink<WebSocket, Message>,
+    outbox: &'a Outbox,
+    attached: &'a Attached,
+    peer: &'a Peer,
+}
+
+impl Writer<'_> {
+    async fn run(self) -> Ended {
+        loop {
+            let batch = self.outbox.batch().await;
+            let (resync, closing) = (batch.resync, batch.close);
+            match unstalled(self.peer, write(self.sink, self.outbox, batch)).await {
+                None => return Ended::Stalled,
+                Some(Err(_)) => return Ended::Broken,
+                Some(Ok(())) => {}
+            }
+            if let Some(closing) = closing {
+                return Ended::ByServer(closing);
+            }
+            if resync {
+                let session = self.attached.session();
+                tracing::info!(%session, "a slow client is given fresh state");
+                if let Err(error) = self.attached.resync().await {
+                    self.outbox.end(closing_of(&error));
+                }
+            }
+            self.outbox.batch_done();
+        }
+    }
+}
+
+/// Writes all of the batch before it flushes once: messages that waited together travel together.
+async fn write(
+    sink: &mut SplitSink<WebSocket, Message>,
+    outbox: &Outbox,
+    batch: Batch,
+) -> Result<(), axum::Error> {
+    if batch.ping {
+        sink.feed(Message::Ping(Bytes::new())).await?;
+    }
+    for message in batch.messages {
+        sink.feed(Message::Text(message.text().clone())).await?;
+        outbox.written(&message);
+    }
+    match batch.close {
+        Some(closing) => close(sink, closing).await,
+        None => sink.flush().await,
+    }
+}
+
+/// Waits for the writing as long as the kernel takes some of it in every [`STALL`].
+async fn unstalled<T>(peer: &Peer, writing: impl Future<Output = T>) -> Option<T> {
+    let mut writing = pin!(writing);
+    loop {
+        let before = peer.written_bytes();
+        match timeout(STALL, &mut writing).await {
+            Ok(written) => return Some(written),
+            Err(_) if peer.written_bytes() > before => {}
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! TCP as the server wants it: counted, watched, and closed so that the last word arrives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits;
+
+/// Time that a closing socket waits for the client to take the last word.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that a closing socket still reads, to throw them away.
+const LINGER_BYTES_MAX: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
+/// Pause after a failed accept: most likely no file descriptor is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Accepts no more sockets than [`limits::SOCKETS_MAX`]; the others wait in the kernel's backlog.
+#[derive(Debug)]
+pub(super) struct Gate {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(limits::SOCKETS_MAX)) }
+    }
+}
+
+impl Listener for Gate {
+    type Io = Wire;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wire, SocketAddr) {
+        // The semaphore is never closed; if it were, an uncounted socket beats none.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    // Patches are small and somebody waits for each.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "could not switch off Nagle's algorithm");
+                    }
+                    let wire = Wire { stream: Some(stream), pulse: Arc::default(), _place: place };
+                    return (wire, address);
+                }
+                Err(error) if is_of_one_socket(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a socket");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Whether the error says that the client hung up before it was accepted.
+fn is_of_one_socket(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// What the layers above may know of a socket and ask of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer {
+    pulse: Arc<Pulse>,
+}
+
+impl Peer {
+    /// Bytes that the kernel took so far. A slow client and a dead one differ in whether this
+    /// rises, not in how long one message takes.
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.pulse.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Asks that the socket, when it is dropped, still reads for a while what the client sends.
+    /// Otherwise the kernel answers the unread bytes with a reset, and the reset can overtake the
+    /// close frame that says what was wrong with them.
+    pub(super) fn linger(&self) {
+        self.pulse.linger.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Connected<IncomingStream<'_, Gate>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Gate>) -> Self {
+        Self { pulse: Arc::clone(&stream.io().pulse) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pulse {
+    written_bytes: AtomicU64,
+    linger: AtomicBool,
+}
+
+/// One accepted socket.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// There until the wire is dropped.
+    stream: Option<TcpStream>,
+    pulse: Arc<Pulse>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Wire {
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            self.pulse.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream()?.poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream()?.poll_write_vectored(cx, slices);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        if self.pulse.linger.load(Ordering::Relaxed)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // Holds no place: a client that makes trouble does not keep others out.
+            drop(runtime.spawn(tokio::time::timeout(LINGER, drain(stream))));
+        }
+    }
+}
+
+/// Says that nothing more comes, and waits until the client says the same.
+async fn drain(mut stream: TcpStream) {
+    let ended = stream.shutdown().await;
+    if ended.is_ok() {
+        let mut rest = stream.take(LINGER_BYTES_MAX);
+        let read = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+        tracing::trace!(?read, "socket drained");
+    }
+}

@@ -1,0 +1,180 @@
+//! The log without a disk: for tests, and for embedding where nothing needs to outlive the process.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{AppendTo, ChangeLog, StorageError, accept};
+use crate::ids::{Seq, StoreName, WorkspaceId};
+use crate::workspace::{Append, Checkpoint, Commit, MessageId, Stored};
+
+/// A [`ChangeLog`] that is gone when it is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryLog {
+    shelves: Mutex<BTreeMap<WorkspaceId, Shelf>>,
+}
+
+/// What is kept of one workspace.
+#[derive(Debug, Default)]
+struct Shelf {
+    stores: BTreeMap<StoreName, Kept>,
+    openings: u32,
+}
+
+/// What is kept of one store. Invariant: `commits` is gapless and ends at `newest`.
+#[derive(Debug, Default)]
+struct Kept {
+    newest: Seq,
+    checkpoint: Option<Checkpoint>,
+    commits: BTreeMap<Seq, Commit>,
+    /// Whether a commit that is gone carried a message id.
+    older_messages: bool,
+    messages: BTreeMap<MessageId, Seq>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The shelves. No step below panics halfway through a change, so what a panic elsewhere has
+    /// poisoned is still whole.
+    fn shelves(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Shelf>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChangeLog for MemoryLog {
+    fn append(&self, batch: &[AppendTo]) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+        let mut shelves = self.shelves();
+        let mut append = |entry: &AppendTo| {
+            accept::check(&entry.append)?;
+            let nothing = Kept::default();
+            let shelf = shelves.get(&entry.workspace);
+            let kept = shelf.and_then(|shelf| shelf.stores.get(&entry.append.store));
+            let new = kept.unwrap_or(&nothing).accept(&entry.append)?;
+            if !new.is_empty() {
+                let shelf = shelves.entry(entry.workspace.clone()).or_default();
+                shelf.stores.entry(entry.append.store.clone()).or_default().extend(new);
+            }
+            Ok(())
+        };
+        Ok(batch.iter().map(&mut append).collect())
+    }
+
+    fn read(&self, workspace: &WorkspaceId, store: &StoreName) -> Result<Stored, StorageError> {
+        let shelves = self.shelves();
+        let kept = shelves.get(workspace).and_then(|shelf| shelf.stores.get(store));
+        Ok(kept.map_or_else(Stored::default, Kept::stored))
+    }
+
+    fn stores(&self, workspace: &WorkspaceId) -> Result<Vec<(StoreName, Seq)>, StorageError> {
+        let shelves = self.shelves();
+        let stores = shelves.get(workspace).into_iter().flat_map(|shelf| &shelf.stores);
+        Ok(stores.map(|(name, kept)| (name.clone(), kept.newest)).collect())
+    }
+
+    fn recall(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        id: &MessageId,
+    ) -> Result<Option<Seq>, StorageError> {
+        let shelves = self.shelves();
+        let kept = shelves.get(workspace).and_then(|shelf| shelf.stores.get(store));
+        Ok(kept.and_then(|kept| kept.messages.get(id)).copied())
+    }
+
+    fn checkpoint(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        checkpoint: &Checkpoint,
+        keep: Seq,
+    ) -> Result<(), StorageError> {
+        let mut shelves = self.shelves();
+        let kept = shelves.get_mut(workspace).and_then(|shelf| shelf.stores.get_mut(store));
+        match kept {
+            Some(kept) => kept.checkpoint(store, checkpoint, keep),
+            None => accept::check_checkpoint(store, checkpoint, keep, Default::default()),
+        }
+    }
+
+    fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {
+        let mut shelves = self.shelves();
+        let openings = &mut shelves.entry(workspace.clone()).or_default().openings;
+        let opening = *openings;
+        *openings = opening
+            .checked_add(1)
+            .ok_or_else(|| StorageError::Failed("too many openings".to_owned()))?;
+        Ok(opening)
+    }
+}
+
+impl Kept {
+    /// The commits of an append that are new, if all of it may be taken. Changes nothing.
+    fn accept<'a>(&self, append: &'a Append) -> Result<&'a [Commit], StorageError> {
+        let (known, new) = accept::split(append, self.newest)?;
+        let covered = self.checkpoint_seq();
+        for commit in known {
+            if commit.seq <= covered || self.commits.get(&commit.seq) != Some(commit) {
+                return Err(accept::behind(&append.store, self.newest));
+            }
+        }
+        let mut ids = BTreeMap::new();
+        for commit in new {
+            let Some(id) = &commit.origin.id else { continue };
+            let former = self.messages.get(id).copied().or(ids.insert(id, commit.seq));
+            if let Some(former) = former {
+                return Err(accept::repeated(commit.seq, former));
+            }
+        }
+        Ok(new)
+    }
+
+    /// Takes commits that were accepted.
+    fn extend(&mut self, commits: &[Commit]) {
+        for commit in commits {
+            if let Some(id) = &commit.origin.id {
+                self.messages.insert(id.clone(), commit.seq);
+            }
+            self.newest = commit.seq;
+            self.commits.insert(commit.seq, commit.clone());
+        }
+    }
+
+    fn checkpoint(
+        &mut self,
+        store: &StoreName,
+        checkpoint: &Checkpoint,
+        keep: Seq,
+    ) -> Result<(), StorageError> {
+        let standing = self.checkpoint_seq();
+        accept::check_checkpoint(store, checkpoint, keep, (self.newest, standing))?;
+        let commit = self.commits.get(&checkpoint.seq).map(|commit| &commit.heads);
+        let heads = commit.or(self.checkpoint.as_ref().map(|standing| &standing.heads));
+        accept::check_heads(checkpoint, heads.map_or(&[], Vec::as_slice))?;
+
+        let rest = self.commits.split_off(&keep.next());
+        let gone = std::mem::replace(&mut self.commits, rest);
+        self.older_messages |= gone.values().any(|commit| commit.origin.id.is_some());
+        for commit in self.commits.range_mut(..=checkpoint.seq) {
+            commit.1.changes.clear();
+        }
+        self.checkpoint = Some(checkpoint.clone());
+        Ok(())
+    }
+
+    fn checkpoint_seq(&self) -> Seq {
+        self.checkpoint.as_ref().map_or(Seq::default(), |checkpoint| checkpoint.seq)
+    }
+
+    fn stored(&self) -> Stored {
+        Stored {
+            start: accept::start(self.newest),
+            checkpoint: self.checkpoint.clone(),
+            commits: self.commits.values().cloned().collect(),
+            older_messages: self.older_messages,
+        }
+    }
+}

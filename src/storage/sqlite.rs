@@ -1,0 +1,110 @@
+//! The embedded default: one SQLite file.
+//!
+//! SQLite keeps a transaction whole and puts it on stable storage; this module adds what SQLite
+//! does not do for us:
+//!
+//! - Its pages have no checksum. Every row here carries one over all its fields and its key
+//!   (`rows`), and every row is expected: a store's own row says which commits there must be, and
+//!   names are a chain in which a missing link shows (`names`). What was damaged, lost or put in
+//!   the wrong place reads as [`StorageError::Damaged`], never as other content or as nothing.
+//! - It cuts its write-ahead log at the first damaged frame and goes on as if the rest had never
+//!   been. `wal` looks first whether that would lose what was durable.
+//! - It lets any number of processes write. A lock file of our own lets one (`folder`).
+//! - After a failed commit, what was written of it may still be found by recovery. It is erased
+//!   before the next write (`writer`).
+//!
+//! One connection writes and a few read; what is read is one consistent view and waits for no
+//! writer.
+
+mod fault;
+mod folder;
+mod names;
+mod readers;
+mod rows;
+mod schema;
+mod view;
+mod wal;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use self::fault::Fault;
+use self::folder::Folder;
+use self::readers::Readers;
+use self::writer::Writer;
+use super::{AppendTo, ChangeLog, StorageError};
+use crate::ids::{Seq, StoreName, WorkspaceId};
+use crate::workspace::{Checkpoint, MessageId, Stored};
+
+/// A [`ChangeLog`] in a folder of its own.
+#[derive(Debug)]
+pub struct SqliteLog {
+    readers: Readers,
+    writer: Mutex<Writer>,
+    /// The lock on the folder; the last field, so that it goes after the connections.
+    _folder: Folder,
+}
+
+impl SqliteLog {
+    /// Opens the log in `folder`, or begins one there. The log has the folder to itself until it
+    /// is dropped: a second one, here or in another process, is [`StorageError::InUse`].
+    pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        let folder = Folder::take(folder)?;
+        let database = folder.database();
+        let begun = || -> Result<(Writer, Readers), Fault> {
+            folder.settle()?;
+            let writer = Writer::new(schema::open_writer(&database)?, folder.wal());
+            Ok((writer, Readers::open(&database)?))
+        };
+        let (writer, readers) = begun()?;
+        Ok(Self { readers, writer: Mutex::new(writer), _folder: folder })
+    }
+
+    /// Runs one writing transaction. A panic in one cannot leave it open, because it is rolled back
+    /// while unwinding; so a poisoned lock means nothing here.
+    fn write<T>(
+        &self,
+        job: impl FnOnce(&mut rusqlite::Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StorageError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(writer.transact(job)?)
+    }
+}
+
+impl ChangeLog for SqliteLog {
+    fn append(&self, batch: &[AppendTo]) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+        self.write(|tx| batch.iter().map(|entry| writer::append(tx, entry)).collect())
+    }
+
+    fn read(&self, workspace: &WorkspaceId, store: &StoreName) -> Result<Stored, StorageError> {
+        self.readers.read(|view| view::stored(view, workspace, store))
+    }
+
+    fn stores(&self, workspace: &WorkspaceId) -> Result<Vec<(StoreName, Seq)>, StorageError> {
+        self.readers.read(|view| view::stores(view, workspace))
+    }
+
+    fn recall(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        id: &MessageId,
+    ) -> Result<Option<Seq>, StorageError> {
+        self.readers.read(|view| view::recall(view, workspace, store, id))
+    }
+
+    fn checkpoint(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        checkpoint: &Checkpoint,
+        keep: Seq,
+    ) -> Result<(), StorageError> {
+        self.write(|tx| writer::checkpoint(tx, workspace, store, checkpoint, keep))
+    }
+
+    fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {
+        self.write(|tx| writer::opening(tx, workspace))
+    }
+}

@@ -1,0 +1,137 @@
+//! The folder of a log: its files, the lock on it, and what is done there before SQLite comes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `statehouse.lock` | locked while a log is open; empty |
+//! | `statehouse.db` | the database; it is complete from the moment it has this name |
+//! | `statehouse.db-wal`, `statehouse.db-shm` | SQLite's write-ahead log and its index |
+//! | `statehouse.db.new` | a database that is being made |
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::fault::{Fault, io as failed};
+use super::{schema, wal};
+use crate::storage::StorageError;
+
+/// A folder that belongs to this log alone, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// The kernel gives the lock back when the file is closed, also if the process is killed.
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder, and makes it first if it is not there.
+    pub(super) fn take(path: &Path) -> Result<Self, Fault> {
+        make(path).map_err(|error| failed("make the data folder", &error))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("statehouse.lock"))
+            .map_err(|error| failed("open the lock file", &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StorageError::InUse.into()),
+            Err(TryLockError::Error(error)) => Err(failed("lock the data folder", &error)),
+        }
+    }
+
+    /// The database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("statehouse.db")
+    }
+
+    /// SQLite's write-ahead log.
+    pub(super) fn wal(&self) -> PathBuf {
+        self.path.join("statehouse.db-wal")
+    }
+
+    /// Leaves a database that SQLite may open: a new one if there was none.
+    ///
+    /// To SQLite an empty file is an empty database. Here it is a damaged one, because a new
+    /// database gets its name only when it is complete.
+    pub(super) fn settle(&self) -> Result<(), Fault> {
+        let (database, wal) = (self.database(), self.wal());
+        let length = length(&database).map_err(|error| failed("see the database", &error))?;
+        match length {
+            Some(0) => Err(Fault::damaged("the database file is empty")),
+            Some(_) => {
+                wal::check(&wal)?;
+                self.settle_writes()
+            }
+            None if wal.exists() => {
+                Err(Fault::damaged("the database file is gone, its write-ahead log is not"))
+            }
+            None => self.create(),
+        }
+    }
+
+    /// Puts on stable storage what a former process wrote.
+    ///
+    /// If it was killed between writing a commit and syncing it, SQLite finds the commit there and
+    /// counts it as done. It would then be acknowledged to whoever sends it again, while it is
+    /// still in memory only and can be lost with the power.
+    fn settle_writes(&self) -> Result<(), Fault> {
+        for path in [self.database(), self.wal()] {
+            match File::open(&path).and_then(|file| file.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("sync the database", &error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        sync(&self.path).map_err(|error| failed("sync the data folder", &error))
+    }
+
+    /// Makes a database under another name, and gives it its own when it is on stable storage.
+    fn create(&self) -> Result<(), Fault> {
+        let new = self.path.join("statehouse.db.new");
+        for left in [&new, &self.path.join("statehouse.db.new-journal")] {
+            match fs::remove_file(left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove a database that was never finished", &error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        schema::create(&new)?;
+        let named = || {
+            File::open(&new)?.sync_all()?;
+            fs::rename(&new, self.database())?;
+            sync(&self.path)
+        };
+        named().map_err(|error| failed("make the database", &error))
+    }
+}
+
+/// Makes a folder and those above it, each on stable storage before it is used.
+fn make(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(Path::new(""));
+    make(above)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    sync(if above.as_os_str().is_empty() { Path::new(".") } else { above })
+}
+
+/// Puts the names in a folder on stable storage. Only Unix can, and only Unix needs it.
+fn sync(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// The length of a file, if it is there.
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,156 @@
+//! What is called what: stores, openings and message ids, each name with a number.
+//!
+//! A checksum says that a row is right, but not that no row is missing; and a name that is missing
+//! is worse than one that is wrong: a store would read as never saved, a message that was sent
+//! again would be done again. So the names of a space form a chain. Every row holds the name that
+//! follows, and a name is absent only if the row before it says so. Names are never removed.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::fault::Fault;
+use super::rows::Crc;
+
+/// The space of stores: `workspace/store` is the number of the store, which is at least 1. No name
+/// of either contains the slash.
+pub(super) const STORES: i64 = 0;
+/// The space of workspaces that were opened: how often before the last time.
+pub(super) const OPENINGS: i64 = -1;
+// A positive space is the store of that number: its message ids, each with the seq of its commit.
+
+/// One name. The first of every space is "" and the last one's `next` is "".
+#[derive(Debug)]
+struct Link {
+    name: String,
+    value: i64,
+    next: String,
+}
+
+/// Where a name is, or would be.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// It is there, with this number.
+    Taken(i64),
+    /// It is not there.
+    Free(Gap),
+}
+
+/// Between two names of a chain that follow each other.
+#[derive(Debug)]
+pub(super) struct Gap(Link);
+
+/// Begins a space.
+pub(super) fn found(database: &Connection, space: i64) -> Result<(), Fault> {
+    insert(database, space, &Link { name: String::new(), value: 0, next: String::new() })
+}
+
+/// The number of a name.
+pub(super) fn get(database: &Connection, space: i64, name: &str) -> Result<Option<i64>, Fault> {
+    Ok(match place(database, space, name)? {
+        Place::Taken(value) => Some(value),
+        Place::Free(_) => None,
+    })
+}
+
+/// Looks for a name.
+pub(super) fn place(database: &Connection, space: i64, name: &str) -> Result<Place, Fault> {
+    let link = at_or_before(database, space, name)?;
+    if link.name == name {
+        return Ok(Place::Taken(link.value));
+    }
+    if link.next.is_empty() || *link.next > *name {
+        return Ok(Place::Free(Gap(link)));
+    }
+    Err(broken())
+}
+
+/// Adds a name in the gap where it belongs.
+pub(super) fn add(
+    database: &Connection,
+    space: i64,
+    gap: Gap,
+    name: &str,
+    value: i64,
+) -> Result<(), Fault> {
+    let Gap(mut before) = gap;
+    let next = std::mem::replace(&mut before.next, name.to_owned());
+    insert(database, space, &Link { name: name.to_owned(), value, next })?;
+    update(database, space, &before)
+}
+
+/// Gives a name that is there another number.
+pub(super) fn set(database: &Connection, space: i64, name: &str, value: i64) -> Result<(), Fault> {
+    let mut link = at_or_before(database, space, name)?;
+    if link.name != name {
+        return Err(broken());
+    }
+    link.value = value;
+    update(database, space, &link)
+}
+
+/// All names after `from` and before `to`, in order, with their numbers.
+pub(super) fn between(
+    database: &Connection,
+    space: i64,
+    from: &str,
+    to: &str,
+) -> Result<Vec<(String, i64)>, Fault> {
+    let mut before = at_or_before(database, space, from)?;
+    let mut statement = database.prepare_cached(
+        "SELECT name, value, next, crc FROM names
+         WHERE space = ?1 AND name > ?2 AND name < ?3 ORDER BY name",
+    )?;
+    let mut rows = statement.query(params![space, from, to])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let link = link(space, row)?;
+        if link.name != before.next {
+            return Err(broken());
+        }
+        found.push((link.name.clone(), link.value));
+        before = link;
+    }
+    let whole = before.next.is_empty() || *before.next >= *to;
+    if whole { Ok(found) } else { Err(broken()) }
+}
+
+/// The row of a name, or the last one before it. There is always one: "" is before every name.
+fn at_or_before(database: &Connection, space: i64, name: &str) -> Result<Link, Fault> {
+    let mut statement = database.prepare_cached(
+        "SELECT name, value, next, crc FROM names
+         WHERE space = ?1 AND name <= ?2 ORDER BY name DESC LIMIT 1",
+    )?;
+    let link = statement.query_row(params![space, name], |row| Ok(link(space, row)));
+    link.optional()?.unwrap_or_else(|| Err(broken()))
+}
+
+fn link(space: i64, row: &Row<'_>) -> Result<Link, Fault> {
+    let link = Link { name: row.get(0)?, value: row.get(1)?, next: row.get(2)? };
+    if row.get::<_, i64>(3)? == crc(space, &link) { Ok(link) } else { Err(broken()) }
+}
+
+fn insert(database: &Connection, space: i64, link: &Link) -> Result<(), Fault> {
+    let mut statement = database.prepare_cached(
+        "INSERT INTO names (space, name, value, next, crc) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    statement.execute(params![space, link.name, link.value, link.next, crc(space, link)])?;
+    Ok(())
+}
+
+fn update(database: &Connection, space: i64, link: &Link) -> Result<(), Fault> {
+    let mut statement = database.prepare_cached(
+        "UPDATE names SET value = ?3, next = ?4, crc = ?5 WHERE space = ?1 AND name = ?2",
+    )?;
+    let crc = crc(space, link);
+    let updated = statement.execute(params![space, link.name, link.value, link.next, crc])?;
+    if updated == 1 { Ok(()) } else { Err(broken()) }
+}
+
+fn crc(space: i64, link: &Link) -> i64 {
+    let crc = Crc::of("names").int(space).text(&link.name).int(link.value);
+    crc.text(&link.next).done()
+}
+
+/// The chain is broken. Which name is meant stays unsaid: the neighbour may be someone else's.
+fn broken() -> Fault {
+    Fault::damaged("the chain of names is broken")
+}

@@ -1,0 +1,158 @@
+//! The tables, the format version, and how connections are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::Fault;
+use super::names;
+use crate::storage::StorageError;
+
+/// Marks the file as ours, for us and for `file(1)`: "Stat".
+const APPLICATION_ID: i32 = 0x5374_6174;
+/// The format of the tables below. Another one gets a number and a file `migrate_1_2.rs` here.
+const FORMAT: i32 = 1;
+
+/// Time to wait for a lock. Nobody else writes; a tool that makes a backup may hold one.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Pages of 4 KiB in the write-ahead log that start moving it into the database. It is done by the
+/// commit that reaches it and costs a second sync, so it is rarer than SQLite's 1,000.
+const WAL_PAGES: i32 = 4_000;
+/// Size to which the write-ahead log is cut back after a burst, in bytes.
+const WAL_BYTES_KEPT: i32 = 64 << 20;
+/// Prepared statements that a connection keeps: more than there are.
+const STATEMENTS: usize = 32;
+
+/// Each statement is here as SQLite keeps it in `sqlite_schema`, so that opening can compare.
+///
+/// `crc` is a CRC-32 over the table's name and all other columns of the row; see `rows`.
+const TABLES: [&str; 4] = [
+    // What is called what: see `names`.
+    "CREATE TABLE names (
+        space INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        value INTEGER NOT NULL,
+        next TEXT NOT NULL,
+        crc INTEGER NOT NULL,
+        PRIMARY KEY (space, name)
+    ) STRICT, WITHOUT ROWID",
+    // Which rows there are of a store: commits after `trimmed` up to `newest`, with changes after
+    // `checkpoint`, and that checkpoint unless it is 0. `older_messages`: whether commits up to
+    // `trimmed` carried message ids.
+    "CREATE TABLE stores (
+        id INTEGER PRIMARY KEY,
+        workspace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        newest INTEGER NOT NULL,
+        checkpoint INTEGER NOT NULL,
+        trimmed INTEGER NOT NULL,
+        older_messages INTEGER NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT",
+    // `crc` leaves out the last two columns, which a checkpoint sets to NULL together.
+    "CREATE TABLE commits (
+        store INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        session INTEGER,
+        dialect TEXT NOT NULL,
+        message TEXT,
+        heads BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        changes BLOB,
+        changes_crc INTEGER,
+        PRIMARY KEY (store, seq)
+    ) STRICT, WITHOUT ROWID",
+    "CREATE TABLE checkpoints (
+        store INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        heads BLOB NOT NULL,
+        bytes BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT",
+];
+
+/// Makes an empty log in a new file.
+pub(super) fn create(path: &Path) -> Result<(), Fault> {
+    let mut database = Connection::open(path)?;
+    set_up(&database)?;
+    let tx = database.transaction()?;
+    for table in TABLES {
+        tx.execute_batch(table)?;
+    }
+    names::found(&tx, names::STORES)?;
+    names::found(&tx, names::OPENINGS)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", FORMAT)?;
+    tx.commit()?;
+    database.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+/// Opens the connection that writes, after checking that the file is a log that we can read.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags)?;
+    set_up(&database)?;
+    check(&database)?;
+    let mode: String =
+        database.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        let text = "this file system cannot carry a write-ahead log".to_owned();
+        return Err(StorageError::Failed(text).into());
+    }
+    database.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    database.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    Ok(database)
+}
+
+/// Opens a connection that reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags)?;
+    set_up(&database)?;
+    Ok(database)
+}
+
+/// What holds for every connection.
+fn set_up(database: &Connection) -> Result<(), Fault> {
+    database.busy_timeout(BUSY_WAIT)?;
+    database.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A commit is over when it is on stable storage; on macOS that takes another call than fsync.
+    database.pragma_update(None, "synchronous", "FULL")?;
+    database.pragma_update(None, "fullfsync", true)?;
+    database.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // An error of the disk comes back as an error, not as a signal.
+    database.pragma_update(None, "mmap_size", 0)?;
+    // Pages are checked for being well formed as they are read, and a file made by someone else
+    // can run nothing.
+    database.pragma_update(None, "cell_size_check", true)?;
+    database.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+/// Checks that the file is a log of ours, of a format that we know, with the tables it should have.
+fn check(database: &Connection) -> Result<(), Fault> {
+    let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if number("application_id")? != APPLICATION_ID {
+        return Err(Fault::damaged("the database file is not one of this server"));
+    }
+    match number("user_version")? {
+        FORMAT => {}
+        newer if newer > FORMAT => {
+            let text = format!("its format {newer} is newer than {FORMAT}, the newest known here");
+            return Err(StorageError::Failed(text).into());
+        }
+        _ => return Err(Fault::damaged("the database file has no format version")),
+    }
+    let query = "SELECT sql FROM sqlite_schema ORDER BY rowid";
+    let mut statement = database.prepare(query)?;
+    let tables = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    if !tables.iter().map(Option::as_deref).eq(TABLES.map(Some)) {
+        return Err(Fault::damaged("the tables are not those of its format"));
+    }
+    Ok(())
+}

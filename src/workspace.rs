@@ -1,0 +1,417 @@
+//! The one state machine: the stores and sessions of a user or team.
+//!
+//! [`Workspace::handle`] takes what happened and says what is to be done about it. It awaits
+//! nothing, reads no clock, opens no file and draws no random number: the same inputs give the
+//! same effects, in the server, in a test and in a simulation. A commit of any origin walks the
+//! same way: a base is found, the document takes the change, the commit gets the next seq, and
+//! what tells of it is held until the log says that it is durable.
+
+mod ask;
+pub mod commit;
+pub mod config;
+mod edit;
+pub mod effect;
+mod hello;
+mod history;
+pub mod input;
+mod outbox;
+pub mod recover;
+pub mod refusal;
+mod session;
+mod store;
+pub mod trigger;
+
+pub use commit::{Append, Commit, Dialect, MessageId, Origin};
+pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig};
+pub use effect::{Answer, Changes, Delivery, Effect, SaveId, Ticket};
+pub use input::{Ask, Author, Caps, Change, Cursor, Garbled, Hello, Input, Request, Write};
+pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
+pub use refusal::Refusal;
+pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::{Millis, Seq, SessionId, StoreName};
+use crate::limits;
+use outbox::Outbox;
+use session::{Session, Stand};
+use store::Store;
+
+/// What a workspace is opened with.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Its rules.
+    pub config: Arc<WorkspaceConfig>,
+    /// The stores that the log holds, by name.
+    pub stored: Vec<(StoreName, Seq)>,
+    /// The epoch of its transient stores: another one at every opening.
+    pub epoch: u32,
+    /// 16 random bytes: the Automerge actor of this opening's server-side writes.
+    pub actor: [u8; 16],
+}
+
+/// The stores and sessions of one user or team.
+#[derive(Debug)]
+pub struct Workspace {
+    config: Arc<WorkspaceConfig>,
+    epoch: u32,
+    actor: [u8; 16],
+    stores: BTreeMap<StoreKey, Slot>,
+    sessions: BTreeMap<SessionId, Session>,
+    triggers: BTreeMap<TriggerId, Pattern>,
+    /// Questions of server code that wait for a store.
+    asks: VecDeque<(Ticket, Ask)>,
+    /// What the log said of messages that nobody here remembers; taken by the waiting request.
+    recalled: BTreeMap<(StoreName, MessageId), Result<Option<Seq>, String>>,
+    outbox: Outbox,
+}
+
+/// Names a store: a session-scoped one exists once for each session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct StoreKey {
+    name: StoreName,
+    owner: Option<SessionId>,
+}
+
+/// A store that the workspace knows of.
+#[derive(Debug)]
+enum Slot {
+    /// It is in the log, or new.
+    Unloaded,
+    /// It was asked for.
+    Loading,
+    /// Here it is.
+    Loaded(Box<Store>),
+    /// It lost commits, or its document cannot be trusted: it is loaded anew as soon as no save of
+    /// it is under way, and whoever stands in it is told all anew.
+    Broken,
+    /// It could not be loaded; whoever asks next makes the next attempt.
+    Unavailable(String),
+}
+
+/// Whether something can be done now.
+enum Ready {
+    Now,
+    /// It waits for stores that are being loaded.
+    Later,
+}
+
+impl Workspace {
+    /// A workspace with nothing loaded.
+    pub fn open(opening: Opening) -> Self {
+        let shared = |name: StoreName| (StoreKey { name, owner: None }, Slot::Unloaded);
+        let listed = opening.config.stores.iter().filter(|store| store.scope == Scope::Workspace);
+        let names = listed.map(|store| store.name.clone());
+        let stored = opening.stored.into_iter().map(|(name, _)| name);
+        Self {
+            stores: names.chain(stored).map(shared).collect(),
+            config: opening.config,
+            epoch: opening.epoch,
+            actor: opening.actor,
+            sessions: BTreeMap::new(),
+            triggers: BTreeMap::new(),
+            asks: VecDeque::new(),
+            recalled: BTreeMap::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Takes what happened, in order, as one turn, and says what is to be done about it, in order.
+    pub fn handle(&mut self, turn: Vec<Input>, now: Millis) -> Vec<Effect> {
+        for input in turn {
+            self.take(input, now);
+        }
+        self.pay_snapshots();
+        self.reload_broken();
+        self.outbox.end_turn(self.config.durability == Durability::Strict)
+    }
+
+    /// Whether nobody is attached and nothing is under way: the workspace can be dropped, and
+    /// opened again, with no other loss than its transient stores.
+    pub fn is_idle(&self) -> bool {
+        let loading = |slot: &Slot| matches!(slot, Slot::Loading | Slot::Broken);
+        self.sessions.is_empty()
+            && self.triggers.is_empty()
+            && self.asks.is_empty()
+            && self.outbox.is_quiet()
+            && !self.stores.values().any(loading)
+    }
+
+    /// What the workspace holds in memory, roughly, in bytes.
+    pub fn bytes(&self) -> usize {
+        let stores = self.stores.values().filter_map(|slot| match slot {
+            Slot::Loaded(store) => Some(store.bytes()),
+            _ => None,
+        });
+        stores.sum()
+    }
+
+    fn take(&mut self, input: Input, now: Millis) {
+        match input {
+            Input::Attach { session, user } => {
+                self.sessions.insert(session, Session::new(user));
+            }
+            Input::Detach { session } => self.detach(session),
+            Input::Say { session, request } => self.say(session, request, now),
+            Input::Resync { session } => self.resync(session),
+            Input::Ask { ticket, ask } => {
+                self.asks.push_back((ticket, ask));
+                self.answer_asks(now);
+            }
+            Input::Watch { trigger, pattern } => {
+                if self.triggers.len() < limits::TRIGGERS_MAX {
+                    self.triggers.insert(trigger, pattern);
+                }
+            }
+            Input::Unwatch { trigger } => {
+                self.triggers.remove(&trigger);
+            }
+            Input::Loaded { store, result } => self.loaded(store, result, now),
+            Input::Saved { save, failed } => self.saved(save, failed),
+            Input::Recalled { store, id, found } => {
+                self.recalled.insert((store, id), found);
+                self.unpark(now);
+            }
+            Input::Checkpointed { store, done: _ } => {
+                let key = StoreKey { name: store, owner: None };
+                if let Some(Slot::Loaded(store)) = self.stores.get_mut(&key) {
+                    store.checkpointed();
+                }
+            }
+        }
+    }
+
+    fn detach(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
+        self.stores.retain(|key, _| key.owner != Some(id));
+        if session.presence.is_some() {
+            self.tell_presence(id, &session.user, None);
+        }
+    }
+
+    /// Ends a session whose dialogue cannot go on.
+    fn close(&mut self, id: SessionId, refusal: Refusal) {
+        self.detach(id);
+        self.outbox.when_saved(None, Effect::Close { session: id, refusal });
+    }
+
+    fn say(&mut self, id: SessionId, request: Request, now: Millis) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.parked.len() >= limits::PARKED_MESSAGES_MAX {
+            self.close(id, Refusal::TooMany("messages waiting for a store"));
+            return;
+        }
+        session.parked.push_back(request);
+        self.unpark_session(id, now);
+    }
+
+    /// Does what waits, in order, as far as the stores that it needs are there.
+    fn unpark(&mut self, now: Millis) {
+        let waiting: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in waiting {
+            self.unpark_session(id, now);
+        }
+        self.answer_asks(now);
+    }
+
+    fn unpark_session(&mut self, id: SessionId, now: Millis) {
+        while let Some(session) = self.sessions.get_mut(&id)
+            && let Some(request) = session.parked.pop_front()
+        {
+            if let (Ready::Later, request) = self.request(id, request, now) {
+                if let (Some(session), Some(request)) = (self.sessions.get_mut(&id), request) {
+                    session.parked.push_front(request);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Does one request, or gives it back when it has to wait.
+    fn request(
+        &mut self,
+        id: SessionId,
+        request: Request,
+        now: Millis,
+    ) -> (Ready, Option<Request>) {
+        let ready = match &request {
+            Request::Hello(hello) => self.ready_for_hello(id, hello),
+            Request::Patch { store, .. } | Request::Sync { store, .. } => {
+                let key = self.key(store, Some(id));
+                self.require(&key)
+            }
+            Request::Presence { .. } | Request::Garbled { .. } => Ready::Now,
+        };
+        if matches!(ready, Ready::Later) {
+            return (Ready::Later, Some(request));
+        }
+        match request {
+            Request::Hello(hello) => self.hello(id, hello, now),
+            Request::Patch { store, seq, id: message, patch } => {
+                let edit = edit::Edit { store, seq, id: message, patch };
+                if let Some(edit) = self.patch(id, edit, now) {
+                    let edit::Edit { store, seq, id, patch } = edit;
+                    return (Ready::Later, Some(Request::Patch { store, seq, id, patch }));
+                }
+            }
+            Request::Sync { store, message } => self.sync(id, &store, &message, now),
+            Request::Presence { data } => self.presence(id, data),
+            Request::Garbled { reason } => self.garbled(id, reason),
+        }
+        (Ready::Now, None)
+    }
+
+    /// The key of a store as a session, or server code, means it.
+    fn key(&self, name: &StoreName, session: Option<SessionId>) -> StoreKey {
+        let scoped = self.config.scope(name) == Scope::Session;
+        StoreKey { name: name.clone(), owner: session.filter(|_| scoped) }
+    }
+
+    /// Sees to it that a store is loaded, if there is such a store or one may be made.
+    fn require(&mut self, key: &StoreKey) -> Ready {
+        if !self.stores.contains_key(key) {
+            let scoped = self.config.scope(&key.name) == Scope::Session;
+            let reachable = scoped == key.owner.is_some();
+            let room = self.stores.len() < limits::STORES_MAX;
+            if !(room && reachable && self.config.allows(&key.name)) {
+                return Ready::Now;
+            }
+            self.stores.insert(key.clone(), Slot::Unloaded);
+        }
+        let Some(slot) = self.stores.get_mut(key) else {
+            return Ready::Now;
+        };
+        match slot {
+            Slot::Loaded(_) | Slot::Unavailable(_) => Ready::Now,
+            Slot::Loading | Slot::Broken => Ready::Later,
+            Slot::Unloaded => {
+                let config = self.config.store(&key.name);
+                if config.persistent {
+                    *slot = Slot::Loading;
+                    self.outbox.at_once(Effect::Load { store: key.name.clone() });
+                    return Ready::Later;
+                }
+                let stored = Stored { start: Seq::start_of(self.epoch), ..Stored::default() };
+                *slot = match Store::rebuild(Arc::new(config), stored) {
+                    Ok(mut store) => {
+                        store.document.sign_as(&self.actor);
+                        Slot::Loaded(Box::new(store))
+                    }
+                    Err(Unavailable(why)) => Slot::Unavailable(why),
+                };
+                Ready::Now
+            }
+        }
+    }
+
+    /// A store that was [required](Self::require), or why it is not there.
+    fn store(&mut self, key: &StoreKey) -> Result<&mut Store, Refusal> {
+        match self.stores.get_mut(key) {
+            Some(Slot::Loaded(store)) => Ok(store),
+            Some(Slot::Unavailable(why)) => Err(Refusal::Unavailable(why.clone())),
+            Some(Slot::Unloaded | Slot::Loading | Slot::Broken) => {
+                Err(Refusal::Unavailable("it is being loaded".to_owned()))
+            }
+            None => Err(Refusal::NoStore),
+        }
+    }
+
+    /// The stores that everybody shares: the listed ones first, then the others by name.
+    fn shared_names(&self) -> Vec<StoreName> {
+        let shared = |store: &&StoreConfig| store.scope == Scope::Workspace;
+        let mut names: Vec<StoreName> =
+            self.config.stores.iter().filter(shared).map(|store| store.name.clone()).collect();
+        let listed = names.len();
+        for key in self.stores.keys().filter(|key| key.owner.is_none()) {
+            if !names.iter().take(listed).any(|name| *name == key.name) {
+                names.push(key.name.clone());
+            }
+        }
+        names
+    }
+
+    fn loaded(
+        &mut self,
+        name: StoreName,
+        result: Result<Box<Recovered>, Unavailable>,
+        now: Millis,
+    ) {
+        let key = StoreKey { name, owner: None };
+        let slot = match result {
+            Ok(recovered) => {
+                let Recovered(mut store) = *recovered;
+                store.document.sign_as(&self.actor);
+                Slot::Loaded(Box::new(store))
+            }
+            Err(Unavailable(why)) => Slot::Unavailable(why),
+        };
+        self.stores.insert(key.clone(), slot);
+        self.retell(&key);
+        self.unpark(now);
+        // Whoever waited was told; the next to ask makes the next attempt.
+        if let Some(slot @ Slot::Unavailable(_)) = self.stores.get_mut(&key) {
+            *slot = Slot::Unloaded;
+        }
+    }
+
+    fn saved(&mut self, save: SaveId, failed: Vec<(StoreName, String)>) {
+        let appended = self.outbox.saved(save);
+        for (store, why) in failed {
+            let after = appended.iter().find(|(name, _)| *name == store).map(|(_, after)| *after);
+            self.break_store(&store, after.unwrap_or_default(), &Refusal::NotSaved(why));
+        }
+    }
+
+    /// Gives up what a store holds in memory beyond what is durable.
+    fn break_store(&mut self, name: &StoreName, durable: Seq, refusal: &Refusal) {
+        self.outbox.take_back(name, durable, refusal);
+        let key = StoreKey { name: name.clone(), owner: None };
+        if let Some(slot) = self.stores.get_mut(&key) {
+            *slot = Slot::Broken;
+        }
+    }
+
+    fn reload_broken(&mut self) {
+        for (key, slot) in &mut self.stores {
+            if matches!(slot, Slot::Broken) && !self.outbox.is_saving(&key.name) {
+                *slot = Slot::Loading;
+                self.outbox.at_once(Effect::Load { store: key.name.clone() });
+            }
+        }
+    }
+
+    /// Tells all who stand in a store anew; they may have been told of what was lost.
+    fn retell(&mut self, key: &StoreKey) {
+        let standing: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.stands.contains_key(key))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in standing {
+            self.retell_session(id, key);
+        }
+    }
+
+    fn retell_session(&mut self, id: SessionId, key: &StoreKey) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        match session.stands.get_mut(key) {
+            Some(Stand::Crdt(sync)) => {
+                **sync = crate::document::SyncSession::new();
+                self.tell_sync(id, key);
+            }
+            Some(Stand::Json(stand)) => {
+                *stand = session::JsonStand::default();
+                session.owed.insert(key.clone());
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What server code asks of a workspace, and gets answered when it is durable.
+
+use super::edit::Making;
+use super::effect::{Answer, Changes, Effect};
+use super::input::{Ask, Author, Change, Write};
+use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
+use crate::document::Note;
+use crate::ids::{Millis, Seq, StoreName};
+use crate::json::merge::merge;
+use crate::json::{Explicit, Json, JsonLimits, between};
+
+impl Workspace {
+    /// Answers questions in order, as far as the stores that they need are there.
+    pub(super) fn answer_asks(&mut self, now: Millis) {
+        for _ in 0..self.asks.len() {
+            let Some((ticket, ask)) = self.asks.pop_front() else {
+                return;
+            };
+            if matches!(self.ready_for(&ask), Ready::Later) {
+                self.asks.push_back((ticket, ask));
+                continue;
+            }
+            let (about, answer) = match self.answer(ask, now) {
+                Ok((about, answer)) => (about, Ok(answer)),
+                Err(refusal) => (None, Err(refusal)),
+            };
+            self.outbox.when_saved(about, Effect::Answer { ticket, answer });
+        }
+    }
+
+    fn ready_for(&mut self, ask: &Ask) -> Ready {
+        let names = match ask {
+            Ask::Get { store } | Ask::Write(Write { store, .. }) => vec![store.clone()],
+            Ask::States | Ask::ChangesSince { .. } => self.shared_names(),
+            Ask::Stores | Ask::Flush => Vec::new(),
+        };
+        let mut ready = Ready::Now;
+        for name in names {
+            let key = self.key(&name, None);
+            if matches!(self.require(&key), Ready::Later) {
+                ready = Ready::Later;
+            }
+        }
+        ready
+    }
+
+    fn answer(&mut self, ask: Ask, now: Millis) -> Result<Told, Refusal> {
+        match ask {
+            Ask::Get { store } => {
+                let key = self.key(&store, None);
+                let store = self.store(&key)?;
+                let (state, cursor) = (store.document.json(), store.cursor());
+                Ok((Some((key, cursor.seq)), Answer::State { state, cursor }))
+            }
+            Ask::Write(write) => self.write(&write, now),
+            Ask::Stores => {
+                let names = self.shared_names();
+                let persistent = |name: StoreName| {
+                    let persistent = self.config.store(&name).persistent;
+                    (name, persistent)
+                };
+                Ok((None, Answer::Stores(names.into_iter().map(persistent).collect())))
+            }
+            Ask::States => Ok((None, self.states())),
+            Ask::ChangesSince { since, otherwise } => {
+                let mut changes = Changes::default();
+                for name in self.shared_names() {
+                    let since = since.get(&name).copied().unwrap_or(otherwise);
+                    self.note_changes(&name, since, &mut changes)?;
+                }
+                Ok((None, Answer::Changes(changes)))
+            }
+            Ask::Flush => Ok((None, Answer::Flushed)),
+        }
+    }
+
+    fn states(&mut self) -> Answer {
+        let mut states = Vec::new();
+        let mut unavailable = Vec::new();
+        for name in self.shared_names() {
+            let key = self.key(&name, None);
+            match self.store(&key) {
+                Ok(store) => states.push((name, store.document.json(), store.cursor())),
+                Err(_) => unavailable.push(name),
+            }
+        }
+        Answer::States { states, unavailable }
+    }
+
+    fn note_changes(
+        &mut self,
+        name: &StoreName,
+        since: Seq,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
+        let key = self.key(name, None);
+        let store = self.store(&key)?;
+        let seq = store.seq();
+        changes.seqs.insert(name.clone(), seq);
+        if seq == since {
+            return Ok(());
+        }
+        match store.version(since) {
+            Ok(version) => {
+                let now = store.document.json();
+                let patch = between(&version.json(), &now, &store.config.policy.identity);
+                if !patch.ops.is_empty() {
+                    changes.patches.insert(name.clone(), patch);
+                }
+            }
+            Err(_) => changes.truncated.push(name.clone()),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &Write, now: Millis) -> Result<Told, Refusal> {
+        let key = self.key(&write.store, None);
+        let store = self.store(&key)?;
+        let base = match &write.base {
+            Some(cursor) => store.version_at(cursor).or(Err(Refusal::Stale))?,
+            None => store.document.version(),
+        };
+        let (next, explicit) = next_state(&base.json(), &write.change)?;
+        next.check(&JsonLimits::default())?;
+        let before = store.document.json();
+        let note = Note { time: now, message: None };
+        let written = store.document.write(&base, &next, explicit.as_ref(), note);
+        let Some((_, bytes)) = self.sound(&key, written)?.change else {
+            let seq = self.store(&key)?.seq();
+            return Ok((Some((key, seq)), Answer::Written { seq, changed: false }));
+        };
+        let (origin, depth) = origin_of(&write.author);
+        let changes = vec![bytes];
+        let making = Making { before, changes, origin, spoken: Vec::new(), depth, now };
+        let seq = self.commit(&key, making, None)?.commit.seq;
+        Ok((Some((key, seq)), Answer::Written { seq, changed: true }))
+    }
+}
+
+/// An answer, and the commit that it tells of.
+type Told = (Option<(StoreKey, Seq)>, Answer);
+
+/// What a base becomes by a change.
+fn next_state(base: &Json, change: &Change) -> Result<(Json, Option<Explicit>), Refusal> {
+    let next = match change {
+        Change::Set(state) => state.clone(),
+        Change::Merge(patch) => merge(base, patch),
+        Change::Update(updates) => {
+            let (Json::Object(members), Json::Object(updates)) = (base, updates) else {
+                return Err(Refusal::NotAnObject);
+            };
+            let mut members = members.clone();
+            for (key, value) in updates.iter() {
+                members.insert(key.clone(), value.clone());
+            }
+            Json::Object(members)
+        }
+        Change::Patch(patch) => {
+            let applied = patch.apply(base, &JsonLimits::default())?;
+            return Ok((applied.json, applied.explicit));
+        }
+    };
+    Ok((next, None))
+}
+
+fn origin_of(author: &Author) -> (Origin, Option<u32>) {
+    let (user, dialect, depth) = match author {
+        Author::Server { depth } => ("server", Dialect::Server, Some(*depth)),
+        Author::Container => ("container", Dialect::Container, None),
+        Author::User(user) => (user.as_str(), Dialect::Json, Some(0)),
+    };
+    (Origin { user: user.to_owned(), session: None, dialect, id: None }, depth)
+}

@@ -1,0 +1,102 @@
+//! What a workspace is made of: its stores and their rules.
+
+use crate::document::Policy;
+use crate::ids::StoreName;
+use crate::json::Json;
+
+/// The rules of a workspace; the same for every workspace of a server.
+#[derive(Debug, Clone)]
+pub struct WorkspaceConfig {
+    /// Whether stores that are not listed may come to be: persistent, starting as `{}`.
+    pub create_stores: bool,
+    /// The listed stores, in the order in which a hello is answered.
+    pub stores: Vec<StoreConfig>,
+    /// When a commit may be shown.
+    pub durability: Durability,
+    /// What triggers are told about whose workspace this is (the original's `userId`).
+    pub user_id: String,
+    /// What triggers are told about the session of the workspace (the original's `sessionId`).
+    pub session_id: String,
+}
+
+impl Default for WorkspaceConfig {
+    /// Every store name is open and persistent, and a commit is shown when it is durable.
+    fn default() -> Self {
+        Self {
+            create_stores: true,
+            stores: Vec::new(),
+            durability: Durability::Strict,
+            user_id: String::new(),
+            session_id: String::new(),
+        }
+    }
+}
+
+/// When a commit is acknowledged, shown and fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on stable storage.
+    #[default]
+    Strict,
+    /// At once; a crash may lose what was shown in the last moments.
+    Relaxed,
+}
+
+/// The rules of one store.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Its name.
+    pub name: StoreName,
+    /// Whether it is kept in the log; otherwise it lives while the workspace is loaded.
+    pub persistent: bool,
+    /// Who shares it.
+    pub scope: Scope,
+    /// The state before the first commit.
+    pub initial: Json,
+    /// How JSON is written into its document.
+    pub policy: Policy,
+}
+
+impl StoreConfig {
+    /// A persistent store of the whole workspace that starts as `{}`.
+    pub fn open(name: StoreName) -> Self {
+        Self {
+            name,
+            persistent: true,
+            scope: Scope::Workspace,
+            initial: Json::Object(crate::json::Object::new()),
+            policy: Policy::default(),
+        }
+    }
+}
+
+/// Who shares a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// All sessions of the workspace.
+    #[default]
+    Workspace,
+    /// Each session has its own; transient only.
+    Session,
+}
+
+impl WorkspaceConfig {
+    /// The rules of a store: its own, or those of a store that is not listed.
+    pub fn store(&self, name: &StoreName) -> StoreConfig {
+        self.listed(name).cloned().unwrap_or_else(|| StoreConfig::open(name.clone()))
+    }
+
+    /// Who shares a store.
+    pub(super) fn scope(&self, name: &StoreName) -> Scope {
+        self.listed(name).map_or(Scope::Workspace, |store| store.scope)
+    }
+
+    /// Whether a store of this name may exist.
+    pub(super) fn allows(&self, name: &StoreName) -> bool {
+        self.create_stores || self.listed(name).is_some()
+    }
+
+    fn listed(&self, name: &StoreName) -> Option<&StoreConfig> {
+        self.stores.iter().find(|store| store.name == *name)
+    }
+}

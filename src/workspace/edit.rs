@@ -1,0 +1,401 @@
+//! The steps of a change: a base is found, the document takes it, it becomes the next commit.
+
+use std::sync::Arc;
+
+use super::effect::{Delivery, Effect};
+use super::input::Cursor;
+use super::session::{JsonStand, Stand};
+use super::store::{Committed, MessageFate};
+use super::trigger::{self, Context, Firing};
+use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
+use crate::document::{DocumentError, Note, Version};
+use crate::ids::{Millis, Seq, SessionId, StoreName};
+use crate::json::{Applied, Json, JsonLimits, JsonOp, JsonPatch, Pointer, between};
+
+/// An edit of a JSON client.
+#[derive(Debug)]
+pub(super) struct Edit {
+    pub(super) store: StoreName,
+    pub(super) seq: i64,
+    pub(super) id: Option<MessageId>,
+    pub(super) patch: JsonPatch,
+}
+
+/// What is known of a commit beside its changes.
+#[derive(Debug)]
+pub(super) struct Making {
+    pub(super) before: Json,
+    pub(super) changes: Vec<Vec<u8>>,
+    pub(super) origin: Origin,
+    /// Paths that the edit itself named.
+    pub(super) spoken: Vec<Pointer>,
+    /// Firings of triggers behind it; `None`: it fires none.
+    pub(super) depth: Option<u32>,
+    pub(super) now: Millis,
+}
+
+impl Workspace {
+    /// Takes an edit of a JSON client; gives it back if the log has to be asked first whether it
+    /// was sent before.
+    pub(super) fn patch(&mut self, id: SessionId, edit: Edit, now: Millis) -> Option<Edit> {
+        let key = self.key(&edit.store, Some(id));
+        if let Err(refusal) = self.store(&key) {
+            self.refuse_edit(id, &key, edit.id, refusal);
+            return None;
+        }
+        if let Some(message) = &edit.id {
+            match self.fate(&key, message) {
+                Ok(MessageFate::New) => {}
+                Ok(MessageFate::Committed(seq)) => {
+                    self.acknowledge_again(id, &key, &edit, seq);
+                    return None;
+                }
+                Ok(MessageFate::AskTheLog) => {
+                    let (store, id) = (key.name, message.clone());
+                    self.outbox.at_once(Effect::Recall { store, id });
+                    return Some(edit);
+                }
+                Err(refusal) => {
+                    self.refuse_edit(id, &key, edit.id, refusal);
+                    return None;
+                }
+            }
+        }
+        if let Err(refusal) = self.apply_edit(id, &key, &edit, now) {
+            self.refuse_edit(id, &key, edit.id, refusal);
+        }
+        None
+    }
+
+    /// Whether a message was committed before, as far as this workspace or the log can say.
+    fn fate(&mut self, key: &StoreKey, message: &MessageId) -> Result<MessageFate, Refusal> {
+        if let Some(found) = self.recalled.remove(&(key.name.clone(), message.clone())) {
+            return match found {
+                Ok(Some(seq)) => Ok(MessageFate::Committed(seq)),
+                Ok(None) => Ok(MessageFate::New),
+                Err(why) => Err(Refusal::Unavailable(why)),
+            };
+        }
+        Ok(self.store(key)?.message(message))
+    }
+
+    fn apply_edit(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        edit: &Edit,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        let seq = u64::try_from(edit.seq).map(Seq).or(Err(Refusal::Stale))?;
+        let base = self.base(id, key, seq, None)?;
+        let Applied { json: result, explicit } =
+            edit.patch.apply(&base.json(), &JsonLimits::default())?;
+        let Some(session) = self.sessions.get(&id) else {
+            return Ok(());
+        };
+        let origin = Origin {
+            user: session.user.clone(),
+            session: Some(id),
+            dialect: Dialect::Json,
+            id: edit.id.clone(),
+        };
+        let store = self.store(key)?;
+        let is_current = seq == store.seq();
+        let before = store.document.json();
+        let note = Note { time: now, message: None };
+        let written = store.document.write(&base, &result, explicit.as_ref(), note);
+        let written = self.sound(key, written)?;
+        let spoken =
+            if is_current { trigger::spoken_paths(&edit.patch, &before) } else { Vec::new() };
+        let change = written.change.as_ref().map(|(hash, _)| *hash);
+        let changes = written.change.into_iter().map(|(_, bytes)| bytes).collect();
+        let making = Making { before, changes, origin, spoken, depth: Some(0), now };
+        let made = self.commit(key, making, Some(id))?;
+        let rebase = self.rebase(key, &result, &made.after)?;
+        let cursor = Cursor { seq: made.commit.seq, heads: made.commit.heads };
+        self.answer_edit(id, key, edit.id.clone(), is_current, rebase, cursor.clone());
+        if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
+            stand.note_own(seq, cursor.seq, change, written.version);
+            stand.told = Some(cursor.seq);
+        }
+        Ok(())
+    }
+
+    /// The state that an edit was made on; `upto` names the commit that it became, if it did.
+    fn base(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        seq: Seq,
+        upto: Option<Seq>,
+    ) -> Result<Version, Refusal> {
+        let (Some(session), Some(super::Slot::Loaded(store))) =
+            (self.sessions.get_mut(&id), self.stores.get_mut(key))
+        else {
+            return Err(Refusal::NoStore);
+        };
+        let version = match session.json_stand(key) {
+            Some(stand) => stand.base(seq, upto, store),
+            None => store.version(seq),
+        };
+        version.or(Err(Refusal::Stale))
+    }
+
+    /// What turns (the sender's base + its edit) into the state that came of it.
+    fn rebase(&mut self, key: &StoreKey, sent: &Json, now: &Json) -> Result<JsonPatch, Refusal> {
+        Ok(between(sent, now, &self.store(key)?.config.policy.identity))
+    }
+
+    /// An accepted edit: an ack, or nothing for a legacy client whose count is right, or a
+    /// snapshot that corrects it.
+    fn answer_edit(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        message: Option<MessageId>,
+        is_current: bool,
+        patch: JsonPatch,
+        cursor: Cursor,
+    ) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        if session.caps.ack {
+            let seq = cursor.seq;
+            let cursor = session.caps.cursor.then_some(cursor);
+            let store = key.name.clone();
+            let delivery = Delivery::Ack { store, id: message, seq, patch, cursor };
+            self.deliver(id, Some((key.clone(), seq)), delivery);
+        } else if !is_current {
+            self.owe_snapshot(id, key.clone());
+        }
+    }
+
+    /// An edit that was committed in an earlier life of the client, or of the server.
+    fn acknowledge_again(&mut self, id: SessionId, key: &StoreKey, edit: &Edit, committed: Seq) {
+        let patch = self.rebase_again(id, key, edit, committed);
+        let Ok(store) = self.store(key) else {
+            return;
+        };
+        let heads_before = store.heads(Seq(committed.0.saturating_sub(1))).map(<[_]>::to_vec);
+        let heads = store.heads(committed).map(<[_]>::to_vec);
+        let cursor = Cursor { seq: committed, heads: heads.clone().unwrap_or_default() };
+        self.answer_edit(id, key, edit.id.clone(), false, patch, cursor);
+        if let (Some(stand), Ok(before), Ok(heads)) =
+            (self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)), heads_before, heads)
+        {
+            stand.note_resent(committed, &before, &heads);
+        }
+    }
+
+    /// The patch of the ack of a resent edit: where the base is not known any more, it replaces
+    /// the whole.
+    fn rebase_again(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        edit: &Edit,
+        committed: Seq,
+    ) -> JsonPatch {
+        let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
+        let sent = self.base(id, key, seq, Some(committed)).ok().filter(|_| seq < committed);
+        let sent = sent.and_then(|base| edit.patch.apply(&base.json(), &JsonLimits::default()).ok());
+        let Ok(store) = self.store(key) else {
+            return JsonPatch::default();
+        };
+        let then = store.version(committed).map(|version| version.json());
+        match (sent, then) {
+            (Some(sent), Ok(then)) => between(&sent.json, &then, &store.config.policy.identity),
+            (_, then) => {
+                let value = then.unwrap_or_else(|_| store.document.json());
+                JsonPatch { ops: vec![JsonOp::Replace { path: Pointer::root(), value }] }
+            }
+        }
+    }
+
+    /// A refused edit: a nack, or the snapshot that corrects a legacy client's count.
+    fn refuse_edit(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        message: Option<MessageId>,
+        refusal: Refusal,
+    ) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        if session.caps.ack {
+            let message = message.map(|message| message.as_str().to_owned());
+            let store = Some(key.name.to_string());
+            self.deliver(id, None, Delivery::Nack { store, id: message, refusal });
+        } else if self.store(key).is_ok() {
+            self.owe_snapshot(id, key.clone());
+        } else {
+            self.complain(id, Some(key.name.to_string()), refusal);
+        }
+    }
+
+    /// Takes an Automerge sync message.
+    pub(super) fn sync(&mut self, id: SessionId, name: &StoreName, message: &[u8], now: Millis) {
+        let key = self.key(name, Some(id));
+        if let Err(refusal) = self.store(&key) {
+            self.complain(id, Some(name.to_string()), refusal);
+            return;
+        }
+        let (Some(session), Some(super::Slot::Loaded(store))) =
+            (self.sessions.get_mut(&id), self.stores.get_mut(&key))
+        else {
+            return;
+        };
+        let origin = Origin {
+            user: session.user.clone(),
+            session: Some(id),
+            dialect: Dialect::Crdt,
+            id: None,
+        };
+        let Some(sync) = session.sync_session(&key) else {
+            return;
+        };
+        let before = store.document.json();
+        let received = sync.receive(&mut store.document, message);
+        match self.sound(&key, received) {
+            Ok(changes) if changes.is_empty() => self.tell_sync(id, &key),
+            Ok(changes) => {
+                let spoken = Vec::new();
+                let making = Making { before, changes, origin, spoken, depth: Some(0), now };
+                if let Err(refusal) = self.commit(&key, making, None) {
+                    self.complain(id, Some(name.to_string()), refusal);
+                }
+            }
+            Err(Refusal::NoProgress) => self.close(id, Refusal::NoProgress),
+            Err(refusal) => self.complain(id, Some(name.to_string()), refusal),
+        }
+    }
+
+    /// Sends a session the next message of its sync dialogue, if there is one.
+    pub(super) fn tell_sync(&mut self, id: SessionId, key: &StoreKey) {
+        let (Some(session), Some(super::Slot::Loaded(store))) =
+            (self.sessions.get_mut(&id), self.stores.get(key))
+        else {
+            return;
+        };
+        let Some(Stand::Crdt(sync)) = session.stands.get_mut(key) else {
+            return;
+        };
+        if let Some(message) = sync.generate(&store.document) {
+            let about = Some((key.clone(), store.seq()));
+            let store = key.name.clone();
+            self.deliver(id, about, Delivery::Sync { store, message });
+        }
+    }
+
+    /// What a document said, as a refusal; a document that cannot be trusted is loaded anew.
+    pub(super) fn sound<T>(
+        &mut self,
+        key: &StoreKey,
+        result: Result<T, DocumentError>,
+    ) -> Result<T, Refusal> {
+        result.map_err(|error| {
+            if error.poisons()
+                && let Some(slot) = self.stores.get_mut(key)
+            {
+                *slot = super::Slot::Broken;
+            }
+            match error {
+                DocumentError::NoProgress => Refusal::NoProgress,
+                error => Refusal::Document(error),
+            }
+        })
+    }
+
+    /// Makes what the document has taken the next commit, and sees that it is saved, shown to all
+    /// who follow the store, and fired.
+    pub(super) fn commit(
+        &mut self,
+        key: &StoreKey,
+        making: Making,
+        sender: Option<SessionId>,
+    ) -> Result<Committed, Refusal> {
+        let Making { before, changes, origin, spoken, depth, now } = making;
+        let store = self.store(key)?;
+        let after = store.seq();
+        let made = store.commit(before, changes, origin, now);
+        if store.config.persistent {
+            let wants_checkpoint = store.wants_checkpoint();
+            self.outbox.append(&key.name, after, made.commit.clone());
+            if wants_checkpoint {
+                let store = key.name.clone();
+                self.outbox.when_saved(None, Effect::Checkpoint { store });
+            }
+        }
+        self.publish(key, &made, sender);
+        if let Some(depth) = depth {
+            self.fire(key, &made, &spoken, depth);
+        }
+        Ok(made)
+    }
+
+    /// Tells every session that follows the store, each in its dialect.
+    fn publish(&mut self, key: &StoreKey, made: &Committed, sender: Option<SessionId>) {
+        let seq = made.commit.seq;
+        let mut plain = Vec::new();
+        let mut with_cursor = Vec::new();
+        let mut new_to_it = Vec::new();
+        let mut crdt = Vec::new();
+        for (id, session) in &mut self.sessions {
+            let is_mine = key.owner.is_none_or(|owner| owner == *id);
+            if !(is_mine && session.follows(&key.name)) {
+                continue;
+            }
+            match session.stands.get_mut(key) {
+                Some(Stand::Crdt(_)) => crdt.push(*id),
+                _ if sender == Some(*id) || session.owed.contains(key) => {}
+                Some(Stand::Json(JsonStand { told: told @ Some(_), .. })) => {
+                    *told = Some(seq);
+                    if session.caps.cursor { with_cursor.push(*id) } else { plain.push(*id) }
+                }
+                // It came into being after the session's hello.
+                _ => new_to_it.push(*id),
+            }
+        }
+        for id in new_to_it {
+            self.owe_snapshot(id, key.clone());
+        }
+        let heads = || made.commit.heads.clone();
+        for (to, cursor) in [(plain, None), (with_cursor, Some(Cursor { seq, heads: heads() }))] {
+            if !to.is_empty() {
+                let (store, patch) = (key.name.clone(), Arc::clone(&made.patch));
+                let delivery = Delivery::Patch { store, seq, patch, cursor };
+                let about = Some((key.clone(), seq));
+                self.outbox.when_saved(about, Effect::Deliver { to, delivery });
+            }
+        }
+        for id in crdt {
+            self.tell_sync(id, key);
+        }
+    }
+
+    fn fire(&mut self, key: &StoreKey, made: &Committed, spoken: &[Pointer], depth: u32) {
+        if self.triggers.is_empty() {
+            return;
+        }
+        let changes = trigger::Changes::new(&made.before, &made.after, &made.patch, spoken);
+        for (trigger, changed) in changes.matches(&key.name, &self.triggers) {
+            let commit = &made.commit;
+            let context = Context {
+                store: key.name.clone(),
+                path: format!("/{}{}", key.name, changed.path),
+                seq: commit.seq,
+                user_id: self.config.user_id.clone(),
+                session_id: self.config.session_id.clone(),
+                origin: commit.origin.clone(),
+                heads: commit.heads.clone(),
+                time: commit.time,
+                depth,
+            };
+            let firing = Firing { trigger, old: changed.old, new: changed.new, context };
+            let about = Some((key.clone(), commit.seq));
+            self.outbox.when_saved(about, Effect::Fire(Box::new(firing)));
+        }
+    }
+}

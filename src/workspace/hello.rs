@@ -1,0 +1,255 @@
+//! Hello and what else brings a client up to date: snapshots, catch-up patches, presence.
+
+use std::sync::Arc;
+
+use super::effect::{Delivery, Effect};
+use super::input::{Cursor, Garbled, Hello};
+use super::session::{JsonStand, Session, Stand};
+use super::{Ready, Refusal, StoreKey, Workspace};
+use crate::document::SyncSession;
+use crate::ids::{Millis, Seq, SessionId, StoreName};
+use crate::json::{Json, between};
+use crate::limits;
+
+impl Workspace {
+    /// The stores that a hello is about: all, or those that it names, in the order of the stores.
+    fn hello_keys(&self, id: SessionId, hello: &Hello) -> Vec<StoreKey> {
+        let named = hello.seqs.keys().chain(hello.sync.keys()).chain(hello.cursors.keys());
+        let mut names: Vec<StoreName> = match &hello.stores {
+            Some(stores) => stores.clone(),
+            None => {
+                let mut names: Vec<StoreName> =
+                    self.config.stores.iter().map(|store| store.name.clone()).collect();
+                names.extend(self.shared_names());
+                names.extend(named.cloned());
+                names
+            }
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names.iter().map(|name| self.key(name, Some(id))).collect()
+    }
+
+    /// Sees to it that all stores of a hello are loaded.
+    pub(super) fn ready_for_hello(&mut self, id: SessionId, hello: &Hello) -> Ready {
+        let mut ready = Ready::Now;
+        for key in self.hello_keys(id, hello) {
+            if matches!(self.require(&key), Ready::Later) {
+                ready = Ready::Later;
+            }
+        }
+        ready
+    }
+
+    /// Answers a hello, store by store.
+    pub(super) fn hello(&mut self, id: SessionId, hello: Hello, now: Millis) {
+        let keys = self.hello_keys(id, &hello);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.greeted = true;
+        session.caps = hello.caps;
+        session.only = hello.stores.map(|stores| stores.into_iter().collect());
+        let caps = session.caps;
+        let mut stands: Vec<(StoreName, Cursor)> = Vec::new();
+        for key in &keys {
+            if let Err(refusal) = self.store(key) {
+                self.complain(id, Some(key.name.to_string()), refusal);
+                continue;
+            }
+            match hello.sync.get(&key.name) {
+                Some(message) => self.greet_in_crdt(id, key, message, now),
+                None => {
+                    let seq = hello.seqs.get(&key.name).copied();
+                    self.greet_in_json(id, key, seq, hello.cursors.get(&key.name));
+                }
+            }
+            if let Ok(store) = self.store(key) {
+                stands.push((key.name.clone(), store.cursor()));
+            }
+        }
+        if caps.presence {
+            self.show_presence_of_others(id);
+        }
+        if caps.ready && self.sessions.contains_key(&id) {
+            let seqs = stands.iter().map(|(name, cursor)| (name.clone(), cursor.seq)).collect();
+            let cursors = caps.cursor.then_some(stands);
+            self.deliver(id, None, Delivery::Ready { seqs, cursors });
+        }
+    }
+
+    fn greet_in_crdt(&mut self, id: SessionId, key: &StoreKey, message: &[u8], now: Millis) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.owed.remove(key);
+            session.stands.insert(key.clone(), Stand::Crdt(Box::new(SyncSession::new())));
+            self.sync(id, &key.name, message, now);
+        }
+    }
+
+    fn greet_in_json(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        seq: Option<i64>,
+        cursor: Option<&Cursor>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        // A legacy client with an unpaid snapshot has miscounted: its seq names another state.
+        let miscounted = session.owed.remove(key);
+        let with_cursor = session.caps.cursor;
+        let Ok(store) = self.store(key) else {
+            return;
+        };
+        let newest = store.cursor();
+        let stand = JsonStand::told(newest.seq);
+        let named = seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq);
+        let named = cursor.map_or(named, |cursor| Some(cursor.seq));
+        let held = match (cursor, named) {
+            _ if miscounted => None,
+            (Some(cursor), _) => store.version_at(cursor).ok(),
+            (None, Some(seq)) => store.version(seq).ok(),
+            (None, None) => None,
+        };
+        let state = store.document.json();
+        let patch = held.map(|held| between(&held.json(), &state, &store.config.policy.identity));
+        let seq = newest.seq;
+        let cursor = with_cursor.then_some(newest);
+        let store = key.name.clone();
+        let delivery = match patch {
+            Some(_) if named == Some(seq) => None,
+            Some(patch) => Some(Delivery::Patch { store, seq, patch: Arc::new(patch), cursor }),
+            None => Some(Delivery::Snapshot { store, seq, state, cursor }),
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.stands.insert(key.clone(), Stand::Json(stand));
+        }
+        if let Some(delivery) = delivery {
+            self.deliver(id, Some((key.clone(), seq)), delivery);
+        }
+    }
+
+    /// Sends the snapshots that are owed: one for each session and store, however many edits of
+    /// the turn called for it.
+    pub(super) fn pay_snapshots(&mut self) {
+        let owing: Vec<(SessionId, StoreKey)> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.greeted)
+            .flat_map(|(id, session)| session.owed.iter().map(|key| (*id, key.clone())))
+            .collect();
+        for (id, key) in owing {
+            let Ok(store) = self.store(&key) else {
+                continue;
+            };
+            let (cursor, state) = (store.cursor(), store.document.json());
+            let seq = cursor.seq;
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            session.owed.remove(&key);
+            let cursor = session.caps.cursor.then_some(cursor);
+            if let Some(stand) = session.json_stand(&key) {
+                stand.told = Some(seq);
+            }
+            let store = key.name.clone();
+            self.deliver(id, Some((key, seq)), Delivery::Snapshot { store, seq, state, cursor });
+        }
+    }
+
+    /// Tells a session all anew: what was on its way to it has been thrown away.
+    pub(super) fn resync(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let keys: Vec<StoreKey> = session.stands.keys().cloned().collect();
+        let presence = session.caps.presence && session.greeted;
+        for key in keys {
+            self.retell_session(id, &key);
+        }
+        if presence {
+            self.show_presence_of_others(id);
+        }
+    }
+
+    /// Sends a session its next message, when all that it tells of is durable.
+    pub(super) fn deliver(
+        &mut self,
+        id: SessionId,
+        about: Option<(StoreKey, Seq)>,
+        delivery: Delivery,
+    ) {
+        if self.sessions.get(&id).is_some_and(|session| session.greeted) {
+            self.outbox.when_saved(about, Effect::Deliver { to: vec![id], delivery });
+        }
+    }
+
+    /// Tells a client that something other than an edit went wrong, if it can understand.
+    pub(super) fn complain(&mut self, id: SessionId, store: Option<String>, refusal: Refusal) {
+        if self.sessions.get(&id).is_some_and(|session| session.caps.any()) {
+            self.deliver(id, None, Delivery::Error { store, refusal });
+        }
+    }
+
+    /// Answers a message that could not be understood.
+    pub(super) fn garbled(&mut self, id: SessionId, garbled: Garbled) {
+        let Garbled { store, id: message, refusal, patch } = garbled;
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if patch && session.caps.ack {
+            self.deliver(id, None, Delivery::Nack { store, id: message, refusal });
+        } else if patch && !session.caps.any() {
+            // A legacy client has counted its edit already: only a snapshot can correct it.
+            let key =
+                store.and_then(|store| store.parse().ok()).map(|name| self.key(&name, Some(id)));
+            if let Some(key) = key.filter(|key| self.store(key).is_ok()) {
+                self.owe_snapshot(id, key);
+            }
+        } else {
+            self.complain(id, store, refusal);
+        }
+    }
+
+    pub(super) fn owe_snapshot(&mut self, id: SessionId, key: StoreKey) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.owed.insert(key);
+        }
+    }
+
+    /// Keeps and shows what a session shows of itself.
+    pub(super) fn presence(&mut self, id: SessionId, data: Json) {
+        if data.encoded_len() > limits::PRESENCE_BYTES_MAX {
+            self.complain(id, None, Refusal::Json(crate::json::JsonError::TooLarge));
+            return;
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.presence = Some(data.clone());
+            let user = session.user.clone();
+            self.tell_presence(id, &user, Some(data));
+        }
+    }
+
+    /// Presence is of this moment: it waits for no save.
+    pub(super) fn tell_presence(&mut self, id: SessionId, user: &str, data: Option<Json>) {
+        let sees = |session: &Session| session.greeted && session.caps.presence;
+        let others = self.sessions.iter().filter(|(other, session)| **other != id && sees(session));
+        let to: Vec<SessionId> = others.map(|(other, _)| *other).collect();
+        if !to.is_empty() {
+            let delivery = Delivery::Presence { session: id, user: user.to_owned(), data };
+            self.outbox.at_once(Effect::Deliver { to, delivery });
+        }
+    }
+
+    fn show_presence_of_others(&mut self, id: SessionId) {
+        let shown = |(other, session): (&SessionId, &Session)| {
+            let data = session.presence.clone().filter(|_| *other != id)?;
+            Some((*other, session.user.clone(), data))
+        };
+        let others: Vec<_> = self.sessions.iter().filter_map(shown).collect();
+        for (session, user, data) in others {
+            self.deliver(id, None, Delivery::Presence { session, user, data: Some(data) });
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The book of seqs and heads of one store: answers "patches or snapshot?".
+
+use std::collections::VecDeque;
+
+use automerge::ChangeHash;
+
+use crate::document::{Document, Version};
+use crate::ids::{Millis, Seq};
+use crate::limits;
+
+/// The states of a store at its recent seqs, gapless; never empty.
+#[derive(Debug)]
+pub(super) struct History {
+    /// The seq of the first entry.
+    first: Seq,
+    entries: VecDeque<Entry>,
+    /// The last state that had to be read from the document, for clients that stay behind.
+    recalled: Option<(Seq, Version)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    heads: Vec<ChangeHash>,
+    time: Millis,
+    /// Kept for the newest entries: they share most of their structure.
+    version: Option<Version>,
+}
+
+impl History {
+    /// A history that knows one state.
+    pub(super) fn new(seq: Seq, heads: Vec<ChangeHash>, time: Millis) -> Self {
+        let entries = VecDeque::from([Entry { heads, time, version: None }]);
+        Self { first: seq, entries, recalled: None }
+    }
+
+    /// Notes the state at the seq after the newest one.
+    pub(super) fn push(&mut self, heads: Vec<ChangeHash>, time: Millis, version: Option<Version>) {
+        self.entries.push_back(Entry { heads, time, version });
+        let shared = self.entries.len().checked_sub(limits::HISTORY_TREES_MAX.saturating_add(1));
+        if let Some(entry) = shared.and_then(|index| self.entries.get_mut(index)) {
+            entry.version = None;
+        }
+        while self.has_expired(time) {
+            self.entries.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
+    /// Keeps the newest state.
+    pub(super) fn keep_newest(&mut self, version: Version) {
+        if let Some(entry) = self.entries.back_mut() {
+            entry.version = Some(version);
+        }
+    }
+
+    fn has_expired(&self, now: Millis) -> bool {
+        let old = |entry: &Entry| now.0.saturating_sub(entry.time.0) > limits::HISTORY_AGE_MS_MIN;
+        let surplus = self.entries.len() > limits::HISTORY_COMMITS_MIN.saturating_add(1);
+        let full = self.entries.len() > limits::HISTORY_COMMITS_MAX.saturating_add(1);
+        full || (surplus && self.entries.front().is_some_and(old))
+    }
+
+    /// The oldest seq that is known.
+    pub(super) fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// The heads at a seq.
+    pub(super) fn heads(&self, seq: Seq) -> Option<&[ChangeHash]> {
+        Some(&self.entry(seq)?.heads)
+    }
+
+    /// The state at a seq, if it is known.
+    pub(super) fn version(&mut self, seq: Seq, document: &Document) -> Option<Version> {
+        let entry = self.entry(seq)?;
+        if let Some(version) = &entry.version {
+            return Some(version.clone());
+        }
+        if let Some((_, version)) = self.recalled.as_ref().filter(|(recalled, _)| *recalled == seq)
+        {
+            return Some(version.clone());
+        }
+        let version = document.version_at(&entry.heads).ok()?;
+        self.recalled = Some((seq, version.clone()));
+        Some(version)
+    }
+
+    fn entry(&self, seq: Seq) -> Option<&Entry> {
+        let index = seq.0.checked_sub(self.first.0)?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+}

@@ -1,0 +1,247 @@
+//! All that can happen to a workspace.
+
+use std::collections::BTreeMap;
+
+use automerge::ChangeHash;
+
+use crate::ids::{Seq, SessionId, StoreName};
+use crate::json::{Json, JsonPatch};
+use crate::workspace::commit::MessageId;
+use crate::workspace::effect::{SaveId, Ticket};
+use crate::workspace::recover::{Recovered, Unavailable};
+use crate::workspace::trigger::{Pattern, TriggerId};
+
+/// One thing that happened. A turn of a workspace takes one or many of them in order.
+#[derive(Debug)]
+pub enum Input {
+    /// A client came. It is told nothing before its hello.
+    Attach {
+        /// Its session; must be new to the workspace.
+        session: SessionId,
+        /// Whose client it is, as the server knows him; stamped on commits and presence.
+        user: String,
+    },
+    /// A client left, or its socket died.
+    Detach {
+        /// Its session.
+        session: SessionId,
+    },
+    /// A client said something.
+    Say {
+        /// Its session.
+        session: SessionId,
+        /// What it said.
+        request: Request,
+    },
+    /// What was queued for a slow client has been thrown away: it needs the whole state anew.
+    Resync {
+        /// Its session.
+        session: SessionId,
+    },
+    /// Server code wants something; the answer carries the same ticket.
+    Ask {
+        /// Names the answer.
+        ticket: Ticket,
+        /// What is wanted.
+        ask: Ask,
+    },
+    /// Server code wants to know of changes at a path.
+    Watch {
+        /// Names the trigger.
+        trigger: TriggerId,
+        /// Which paths.
+        pattern: Pattern,
+    },
+    /// A trigger is not wanted any more.
+    Unwatch {
+        /// Its name.
+        trigger: TriggerId,
+    },
+    /// What an [`Effect::Load`](crate::workspace::Effect::Load) found.
+    Loaded {
+        /// The store.
+        store: StoreName,
+        /// Its document and history; a store that was never saved comes back new, not as an error.
+        result: Result<Box<Recovered>, Unavailable>,
+    },
+    /// How an [`Effect::Save`](crate::workspace::Effect::Save) ended.
+    Saved {
+        /// Which one.
+        save: SaveId,
+        /// Stores whose commits did not become durable, and why.
+        failed: Vec<(StoreName, String)>,
+    },
+    /// What an [`Effect::Recall`](crate::workspace::Effect::Recall) found.
+    Recalled {
+        /// The store.
+        store: StoreName,
+        /// The message that was looked for.
+        id: MessageId,
+        /// The commit that carried it, or that there is none, or that the log could not be read.
+        found: Result<Option<Seq>, String>,
+    },
+    /// How an [`Effect::Checkpoint`](crate::workspace::Effect::Checkpoint) ended.
+    Checkpointed {
+        /// The store.
+        store: StoreName,
+        /// Whether a new checkpoint stands; if not, the log is as long as it was.
+        done: bool,
+    },
+}
+
+/// What a client may say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// "This is where I stand": at the start, and whenever a client wants to resync.
+    Hello(Hello),
+    /// An edit of a JSON client.
+    Patch {
+        /// The store.
+        store: StoreName,
+        /// The seq of the state it was made on; negative: on no state at all.
+        seq: i64,
+        /// The client's own name of this message: sent again, it is not done again.
+        id: Option<MessageId>,
+        /// The edit.
+        patch: JsonPatch,
+    },
+    /// An Automerge sync message.
+    Sync {
+        /// The store.
+        store: StoreName,
+        /// The message, as Automerge encodes it.
+        message: Vec<u8>,
+    },
+    /// Ephemeral data for the other sessions.
+    Presence {
+        /// Anything.
+        data: Json,
+    },
+    /// A message that could not be understood; the dialect that read it says why.
+    Garbled {
+        /// What was wrong, for people.
+        reason: Garbled,
+    },
+}
+
+/// Why a message could not be taken, as far as the dialect that read it could tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Garbled {
+    /// The store it was about, where that much could be read.
+    pub store: Option<String>,
+    /// The id it carried, where that much could be read.
+    pub id: Option<String>,
+    /// What is wrong with it.
+    pub refusal: crate::workspace::refusal::Refusal,
+    /// Whether it was a JSON patch: then it is answered with a nack, not an error.
+    pub patch: bool,
+}
+
+/// Where a client stands, and how it wants to be spoken to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Hello {
+    /// Per store the last seq applied; negative: holds nothing.
+    pub seqs: BTreeMap<StoreName, i64>,
+    /// Stores spoken in CRDT, each with the client's first sync message.
+    pub sync: BTreeMap<StoreName, Vec<u8>>,
+    /// Only these stores; `None`: all.
+    pub stores: Option<Vec<StoreName>>,
+    /// Per store the last cursor seen; goes before the seq.
+    pub cursors: BTreeMap<StoreName, Cursor>,
+    /// What the client understands beyond the original protocol.
+    pub caps: Caps,
+}
+
+/// What a client understands beyond the original protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caps {
+    /// `ack` and `nack` as answers to its patches.
+    pub ack: bool,
+    /// `ready` at the end of the answer to a hello.
+    pub ready: bool,
+    /// `presence` of the others.
+    pub presence: bool,
+    /// `cursor` beside every seq.
+    pub cursor: bool,
+}
+
+impl Caps {
+    /// Whether the client understands anything beyond the original protocol, errors too.
+    pub fn any(self) -> bool {
+        self.ack || self.ready || self.presence || self.cursor
+    }
+}
+
+/// A state of a store by seq and by heads: it outlives the history of seqs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The position in the commit log.
+    pub seq: Seq,
+    /// The Automerge heads of the state there, sorted.
+    pub heads: Vec<ChangeHash>,
+}
+
+/// What server code may want.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// The state of a store.
+    Get {
+        /// The store.
+        store: StoreName,
+    },
+    /// Change a store.
+    Write(Write),
+    /// The names of all stores, those of the configuration first.
+    Stores,
+    /// The state of every store, in the order of their names' registration.
+    States,
+    /// What changed after the given seqs; stores that are not named count from their beginning.
+    ChangesSince {
+        /// Per store, the last seq known; all stores when `None` is the map's default.
+        since: BTreeMap<StoreName, Seq>,
+        /// The seq for stores that `since` does not name.
+        otherwise: Seq,
+    },
+    /// The answer comes when all that was written before is durable.
+    Flush,
+}
+
+/// A change that server code makes to a store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The store.
+    pub store: StoreName,
+    /// The state the writer had read; `None`: the newest.
+    pub base: Option<Cursor>,
+    /// What to do.
+    pub change: Change,
+    /// Who does it.
+    pub author: Author,
+}
+
+/// The ways to say what a store should become.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// This is the whole state; what differs from the base is written.
+    Set(Json),
+    /// Members of the root object, each set whole (the original's `updateState`).
+    Update(Json),
+    /// A JSON merge patch (RFC 7396).
+    Merge(Json),
+    /// A JSON patch (RFC 6902).
+    Patch(JsonPatch),
+}
+
+/// Who changes a store by way of [`Ask::Write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// Server code. `depth` counts the triggers that led to it: 0 for a write of its own.
+    Server {
+        /// Firings of triggers behind this write.
+        depth: u32,
+    },
+    /// The user's own durable place for plain JSON, while it is being read: fires nothing.
+    Container,
+    /// A client of the HTTP API or a tool.
+    User(String),
+}

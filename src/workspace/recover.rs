@@ -1,0 +1,62 @@
+//! A store as it comes back from the log.
+
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+
+use super::commit::Commit;
+use super::config::StoreConfig;
+use super::store::Store;
+use crate::ids::Seq;
+
+/// A store that cannot be loaded; it is not blank, and nothing is saved over it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// What the log holds of one store, as one consistent view.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// The start of the store's epoch ([`Seq::start_of`]); 0 unless it was restored.
+    pub start: Seq,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// Commits in order of their seqs, gapless up to the newest. Those that the checkpoint covers
+    /// are there for their heads only and carry no changes.
+    pub commits: Vec<Commit>,
+    /// Whether messages older than the oldest of these commits carried ids.
+    pub older_messages: bool,
+}
+
+/// A saved document that stands for all commits up to `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The newest commit in it.
+    pub seq: Seq,
+    /// The heads of the document, sorted.
+    pub heads: Vec<ChangeHash>,
+    /// The document, as Automerge saves it.
+    pub bytes: Vec<u8>,
+}
+
+/// The document and history of a store, rebuilt from the log. It is heavy to make, so it is made
+/// off the workspace's task and handed in as an input.
+#[derive(Debug)]
+pub struct Recovered(pub(super) Store);
+
+impl Recovered {
+    /// Rebuilds a store. One that was never saved starts from its genesis.
+    pub fn build(config: Arc<StoreConfig>, stored: Stored) -> Result<Self, Unavailable> {
+        Store::rebuild(config, stored).map(Self)
+    }
+
+    /// A checkpoint of all commits, loaded back and compared with what it was made from.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
+        self.0.checkpoint()
+    }
+
+    /// The oldest seq whose heads the history still keeps.
+    pub fn oldest_known(&self) -> Seq {
+        self.0.oldest_known()
+    }
+}

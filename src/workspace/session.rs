@@ -1,0 +1,177 @@
+//! One attached client: how it wants to be spoken to, and where it stands in every store.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use automerge::ChangeHash;
+
+use super::StoreKey;
+use super::input::{Caps, Request};
+use super::store::{Store, Unknown};
+use crate::document::{SyncSession, Version};
+use crate::ids::{Seq, StoreName};
+use crate::json::Json;
+
+/// An attached client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) user: String,
+    /// Whether it said hello: nothing is sent before.
+    pub(super) greeted: bool,
+    pub(super) caps: Caps,
+    /// Only these stores; `None`: all.
+    pub(super) only: Option<BTreeSet<StoreName>>,
+    pub(super) stands: BTreeMap<StoreKey, Stand>,
+    /// Stores whose snapshot is owed at the end of the turn; patches would be wasted until then.
+    pub(super) owed: BTreeSet<StoreKey>,
+    pub(super) presence: Option<Json>,
+    /// Requests that wait for a store to be loaded, and all that came after them.
+    pub(super) parked: VecDeque<Request>,
+}
+
+/// Where a session stands in one store.
+#[derive(Debug)]
+pub(super) enum Stand {
+    /// It speaks JSON.
+    Json(JsonStand),
+    /// It speaks Automerge.
+    Crdt(Box<SyncSession>),
+}
+
+/// Where a JSON client stands in one store.
+#[derive(Debug, Default)]
+pub(super) struct JsonStand {
+    /// The newest seq that the client was told of; `None`: it does not know the store yet.
+    pub(super) told: Option<Seq>,
+    /// The session's own commits after the seq it spoke from last, oldest first.
+    own: Vec<Own>,
+    /// The state with the last edit in it as the client sees it: its base plus its own edits.
+    line: Option<Line>,
+}
+
+#[derive(Debug)]
+struct Own {
+    seq: Seq,
+    /// `None` if the edit changed nothing.
+    change: Option<ChangeHash>,
+}
+
+#[derive(Debug)]
+struct Line {
+    base: Seq,
+    last: Seq,
+    version: Version,
+}
+
+impl Session {
+    pub(super) fn new(user: String) -> Self {
+        Self {
+            user,
+            greeted: false,
+            caps: Caps::default(),
+            only: None,
+            stands: BTreeMap::new(),
+            owed: BTreeSet::new(),
+            presence: None,
+            parked: VecDeque::new(),
+        }
+    }
+
+    /// Whether it wants to hear of this store.
+    pub(super) fn follows(&self, store: &StoreName) -> bool {
+        self.greeted && self.only.as_ref().is_none_or(|only| only.contains(store))
+    }
+
+    /// Where it stands as a JSON client, unless it speaks Automerge in this store.
+    pub(super) fn json_stand(&mut self, key: &StoreKey) -> Option<&mut JsonStand> {
+        let fresh = || Stand::Json(JsonStand::default());
+        match self.stands.entry(key.clone()).or_insert_with(fresh) {
+            Stand::Json(stand) => Some(stand),
+            Stand::Crdt(_) => None,
+        }
+    }
+}
+
+impl Session {
+    /// Its sync dialogue in this store, begun here if it did not speak Automerge yet.
+    pub(super) fn sync_session(&mut self, key: &StoreKey) -> Option<&mut SyncSession> {
+        let speaks = matches!(self.stands.get(key), Some(Stand::Crdt(_)));
+        if !speaks {
+            self.stands.insert(key.clone(), Stand::Crdt(Box::default()));
+        }
+        match self.stands.get_mut(key) {
+            Some(Stand::Crdt(sync)) => Some(sync),
+            _ => None,
+        }
+    }
+}
+
+impl JsonStand {
+    /// A client that was just told of a seq, and has nothing in flight.
+    pub(super) fn told(seq: Seq) -> Self {
+        Self { told: Some(seq), ..Self::default() }
+    }
+
+    /// The state that an edit was made on: that at `seq` plus the session's own commits after it,
+    /// because edits in flight lie on top of each other. Of these, only those before `upto` count
+    /// where the edit became that commit already.
+    pub(super) fn base(
+        &mut self,
+        seq: Seq,
+        upto: Option<Seq>,
+        store: &mut Store,
+    ) -> Result<Version, Unknown> {
+        store.heads(seq)?;
+        self.own.retain(|own| own.seq > seq);
+        let before_it = |own: &&Own| upto.is_none_or(|upto| own.seq < upto);
+        let own: Vec<&Own> = self.own.iter().filter(before_it).collect();
+        let Some(last) = own.last().map(|own| own.seq) else {
+            return store.version(seq);
+        };
+        let newest = upto.map_or(store.seq(), |upto| Seq(upto.0.saturating_sub(1)));
+        if u64::try_from(own.len()) == Ok(newest.0.saturating_sub(seq.0)) {
+            return store.version(newest);
+        }
+        if let Some(line) = self.line.as_ref().filter(|line| line.base == seq && line.last == last)
+        {
+            return Ok(line.version.clone());
+        }
+        // The newest own change stands for the older ones: it was made on top of them.
+        let mut changes = own.iter().filter_map(|own| own.change);
+        let newest = changes.next_back();
+        let older: BTreeSet<ChangeHash> = changes.collect();
+        let mut heads: Vec<ChangeHash> =
+            store.heads(seq)?.iter().filter(|head| !older.contains(head)).copied().collect();
+        heads.extend(newest);
+        heads.sort_unstable();
+        heads.dedup();
+        store.document.version_at(&heads).or(Err(Unknown))
+    }
+
+    /// Notes a commit of this session: made on the state that it named `base`, it left the client
+    /// with `version`.
+    pub(super) fn note_own(
+        &mut self,
+        base: Seq,
+        commit: Seq,
+        change: Option<ChangeHash>,
+        version: Version,
+    ) {
+        self.own.push(Own { seq: commit, change });
+        self.line = Some(Line { base, last: commit, version });
+    }
+
+    /// Notes that a commit of this client, made in an earlier session, lies on top of its base.
+    pub(super) fn note_resent(
+        &mut self,
+        commit: Seq,
+        heads_before: &[ChangeHash],
+        heads: &[ChangeHash],
+    ) {
+        let change = heads.iter().find(|head| !heads_before.contains(head)).copied();
+        if self.own.iter().all(|own| own.seq != commit) {
+            self.own.push(Own { seq: commit, change });
+            self.own.sort_by_key(|own| own.seq);
+            self.line = None;
+        }
+    }
+}

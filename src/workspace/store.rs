@@ -1,0 +1,263 @@
+//! One named document, and the steps of a change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+
+use super::commit::{Commit, MessageId, Origin};
+use super::config::StoreConfig;
+use super::history::History;
+use super::input::Cursor;
+use super::recover::{Checkpoint, Stored, Unavailable};
+use crate::document::{Document, DocumentError, Version, genesis, genesis_heads};
+use crate::ids::{Millis, Seq};
+use crate::json::{Json, JsonPatch, between};
+use crate::limits;
+
+/// A loaded store.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) config: Arc<StoreConfig>,
+    pub(super) document: Document,
+    history: History,
+    /// The newest commit, durable or not.
+    seq: Seq,
+    /// The commits that carried a message id; the older ones only the log knows.
+    messages: BTreeMap<MessageId, Seq>,
+    older_messages: bool,
+    /// The first change, until the first commit carries it into the log.
+    genesis: Option<Vec<u8>>,
+    /// What the log holds beyond its checkpoint.
+    tail: Tail,
+    /// Memory that the store takes, roughly, in bytes.
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    commits: usize,
+    bytes: usize,
+    /// Whether a checkpoint was asked for and has not been reported yet.
+    asked: bool,
+}
+
+/// What a commit did to a store.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) commit: Commit,
+    pub(super) before: Json,
+    pub(super) after: Json,
+    /// Turns `before` into `after`.
+    pub(super) patch: Arc<JsonPatch>,
+}
+
+/// Why a store has no state at a seq or cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unknown;
+
+impl Store {
+    /// A store as the log has it; new if the log has nothing.
+    pub(super) fn rebuild(config: Arc<StoreConfig>, stored: Stored) -> Result<Self, Unavailable> {
+        let unavailable = |error: DocumentError| Unavailable(error.to_string());
+        let policy = Arc::new(config.policy.clone());
+        let blank = stored.checkpoint.is_none() && stored.commits.is_empty();
+        let genesis = if blank {
+            genesis(&config.name, &config.initial, &policy).map_err(unavailable)?
+        } else {
+            None
+        };
+        let checkpoint = stored.checkpoint.as_ref().map(|checkpoint| &*checkpoint.bytes);
+        let changes =
+            genesis.iter().chain(stored.commits.iter().flat_map(|commit| &commit.changes));
+        let changes: Vec<&[u8]> = changes.map(Vec::as_slice).collect();
+        let bytes = changes.iter().map(|change| change.len()).sum::<usize>();
+        let document = Document::load(policy, checkpoint, &changes).map_err(unavailable)?;
+        let mut store = Self {
+            seq: stored.start,
+            history: History::new(stored.start, document.heads(), Millis::default()),
+            messages: BTreeMap::new(),
+            older_messages: stored.older_messages,
+            genesis,
+            tail: Tail::default(),
+            bytes: bytes.saturating_add(checkpoint.map_or(0, <[u8]>::len)).saturating_mul(4),
+            config,
+            document,
+        };
+        store.replay(stored)?;
+        Ok(store)
+    }
+
+    /// Takes over what the log says of the commits, and holds the document against it.
+    fn replay(&mut self, stored: Stored) -> Result<(), Unavailable> {
+        let covered = stored.checkpoint.as_ref().map_or(stored.start, |checkpoint| checkpoint.seq);
+        let mut commits = stored.commits.into_iter();
+        let checkpoint_heads = stored.checkpoint.map(|checkpoint| checkpoint.heads);
+        if let Some(first) = commits.next() {
+            // The state before the oldest kept commit is known only where nothing was trimmed.
+            if covered == stored.start {
+                let start = genesis_heads(&first.changes);
+                self.history = History::new(stored.start, start, first.time);
+                self.note(&first, covered);
+            } else {
+                self.history = History::new(first.seq, first.heads.clone(), first.time);
+                self.seq = first.seq;
+                self.remember(&first, covered);
+            }
+            for commit in commits {
+                self.note(&commit, covered);
+            }
+        } else if let Some(heads) = checkpoint_heads {
+            self.seq = covered;
+            self.history = History::new(covered, heads, Millis::default());
+        }
+        if self.history.heads(self.seq) != Some(&self.document.heads()) {
+            return Err(Unavailable("the log and the document in it do not agree".to_owned()));
+        }
+        self.history.keep_newest(self.document.version());
+        Ok(())
+    }
+
+    fn note(&mut self, commit: &Commit, covered: Seq) {
+        self.history.push(commit.heads.clone(), commit.time, None);
+        self.seq = commit.seq;
+        self.remember(commit, covered);
+    }
+
+    fn remember(&mut self, commit: &Commit, covered: Seq) {
+        if commit.seq > covered {
+            self.grow_tail(commit);
+        }
+        if let Some(id) = &commit.origin.id {
+            self.messages.insert(id.clone(), commit.seq);
+        }
+    }
+
+    fn grow_tail(&mut self, commit: &Commit) {
+        let bytes = commit.changes.iter().map(Vec::len).sum::<usize>();
+        self.tail.commits = self.tail.commits.saturating_add(1);
+        self.tail.bytes = self.tail.bytes.saturating_add(bytes);
+    }
+
+    /// The newest commit, durable or not.
+    pub(super) fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Memory that the store takes, roughly, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Where the store stands, as a cursor.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor { seq: self.seq, heads: self.document.heads() }
+    }
+
+    /// The state at a seq.
+    pub(super) fn version(&mut self, seq: Seq) -> Result<Version, Unknown> {
+        self.history.version(seq, &self.document).ok_or(Unknown)
+    }
+
+    /// The heads at a seq.
+    pub(super) fn heads(&self, seq: Seq) -> Result<&[ChangeHash], Unknown> {
+        self.history.heads(seq).ok_or(Unknown)
+    }
+
+    /// The state at a cursor: the history's if both agree, else whatever the document can tell.
+    pub(super) fn version_at(&mut self, cursor: &Cursor) -> Result<Version, Unknown> {
+        if self.history.heads(cursor.seq) == Some(&cursor.heads) {
+            return self.version(cursor.seq);
+        }
+        self.document.version_at(&cursor.heads).or(Err(Unknown))
+    }
+
+    /// Whether this message was committed before: where, if it is known here.
+    pub(super) fn message(&self, id: &MessageId) -> MessageFate {
+        match self.messages.get(id) {
+            Some(seq) => MessageFate::Committed(*seq),
+            None if self.older_messages => MessageFate::AskTheLog,
+            None => MessageFate::New,
+        }
+    }
+
+    /// Makes changes that are in the document already the next commit.
+    pub(super) fn commit(
+        &mut self,
+        before: Json,
+        mut changes: Vec<Vec<u8>>,
+        origin: Origin,
+        time: Millis,
+    ) -> Committed {
+        let after = self.document.json();
+        let patch = Arc::new(between(&before, &after, &self.config.policy.identity));
+        if let Some(genesis) = self.genesis.take() {
+            changes.insert(0, genesis);
+        }
+        self.seq = self.seq.next();
+        let commit = Commit { seq: self.seq, changes, heads: self.document.heads(), time, origin };
+        self.history.push(commit.heads.clone(), time, Some(self.document.version()));
+        self.grow_tail(&commit);
+        let bytes = commit.changes.iter().map(Vec::len).sum::<usize>();
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(4));
+        if let Some(id) = &commit.origin.id {
+            self.messages.insert(id.clone(), commit.seq);
+            self.forget_messages();
+        }
+        Committed { commit, before, after, patch }
+    }
+
+    /// Ids are bounded in memory; the log keeps them all.
+    fn forget_messages(&mut self) {
+        if self.messages.len() <= limits::MESSAGE_IDS_MAX {
+            return;
+        }
+        let mut seqs: Vec<Seq> = self.messages.values().copied().collect();
+        seqs.sort_unstable();
+        if let Some(oldest_kept) = seqs.get(seqs.len() / 2).copied() {
+            self.messages.retain(|_, seq| *seq >= oldest_kept);
+            self.older_messages = self.config.persistent;
+        }
+    }
+
+    /// Whether the log has grown long enough for a checkpoint; says so once.
+    pub(super) fn wants_checkpoint(&mut self) -> bool {
+        let long = self.tail.commits >= limits::CHECKPOINT_COMMITS
+            || self.tail.bytes >= limits::CHECKPOINT_BYTES;
+        long && !std::mem::replace(&mut self.tail.asked, long)
+    }
+
+    /// The checkpoint that was asked for was made, or could not be.
+    ///
+    /// Failed or not, the next one is asked for after as many commits again.
+    pub(super) fn checkpointed(&mut self) {
+        self.tail = Tail::default();
+    }
+
+    /// A verified checkpoint of the whole store.
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
+        let bytes = self.document.save();
+        let again = Document::load(Arc::new(self.config.policy.clone()), Some(&bytes), &[])
+            .map_err(|error| Unavailable(format!("the checkpoint does not load: {error}")))?;
+        if again.version() != self.document.version() {
+            return Err(Unavailable("the checkpoint loads as another document".to_owned()));
+        }
+        Ok(Checkpoint { seq: self.seq, heads: self.document.heads(), bytes })
+    }
+
+    /// The oldest commit that the history still needs.
+    pub(super) fn oldest_known(&self) -> Seq {
+        self.history.first()
+    }
+}
+
+/// What became of a message with an id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum MessageFate {
+    /// It was never seen.
+    New,
+    /// It was committed.
+    Committed(Seq),
+    /// It is not among those remembered here, and the log holds older ones.
+    AskTheLog,
+}
