@@ -17,13 +17,13 @@ use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 
 pub use genesis::{genesis, genesis_heads};
-pub use guard::check_sync_message;
 pub use policy::{PathPattern, Policy, Strings};
 pub use projection::RESERVED_ROOT;
 pub use sync::SyncSession;
 
 use crate::ids::Millis;
 use crate::json::{Entry, Explicit, Json, Key};
+use crate::limits;
 
 /// Why a document refused. It is as it was, unless the error [poisons](Self::poisons) it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -229,7 +229,7 @@ impl Document {
 
     /// Receives changes made elsewhere, and returns those that were new, encoded, in causal order.
     pub fn receive(&mut self, changes: Vec<Change>) -> Result<Vec<Vec<u8>>, DocumentError> {
-        self.advance(|doc, log| Ok(doc.apply_changes_log_patches(changes, log)?))
+        self.receive_and(changes, |_| Ok(()))
     }
 
     /// The document, as Automerge saves it.
@@ -237,18 +237,18 @@ impl Document {
         self.doc.save()
     }
 
-    /// Runs something that adds changes on a copy, and takes the copy's place if all went well.
-    fn advance(
+    /// Receives changes and then does something else, on a copy that takes the document's place if
+    /// all went well.
+    fn receive_and(
         &mut self,
-        step: impl FnOnce(&mut Automerge, &mut PatchLog) -> Result<(), DocumentError>,
+        changes: Vec<Change>,
+        then: impl FnOnce(&mut Automerge) -> Result<(), DocumentError>,
     ) -> Result<Vec<Vec<u8>>, DocumentError> {
         let mut copy = self.doc.clone();
         let before = copy.get_heads();
         let (copy, root, new) = guard::contained(|| {
-            let mut log = PatchLog::active();
-            step(&mut copy, &mut log)?;
-            let deltas = copy.make_patches(&mut log);
-            let root = projection::apply(&copy, &self.root, &deltas)?;
+            let root = absorb(&mut copy, &self.root, changes)?;
+            then(&mut copy)?;
             let changes = copy.get_changes(&before);
             let new = changes.into_iter().map(|mut change| change.bytes().into_owned()).collect();
             Ok((copy, root, new))
@@ -257,6 +257,32 @@ impl Document {
         self.root = root;
         Ok(new)
     }
+}
+
+/// Applies changes to a document, and carries what they did over to its root map.
+///
+/// They go in one by one: when several of a batch touch the same list element, Automerge can
+/// report a wrong index for what comes after it (see the tests). Where that would cost more than
+/// reading the document anew, or a change waits for another, it is read anew.
+fn absorb(doc: &mut Automerge, root: &Json, changes: Vec<Change>) -> Result<Json, DocumentError> {
+    let many = changes.len() > limits::CHANGES_TRACED_MAX;
+    let known = |doc: &Automerge, change: &Change| {
+        change.deps().iter().all(|dep| doc.get_change_meta_by_hash(dep).is_some())
+    };
+    let mut root = root.clone();
+    let mut changes = changes.into_iter();
+    while let Some(change) = changes.next() {
+        if many || !known(doc, &change) {
+            let rest: Vec<Change> = std::iter::once(change).chain(changes).collect();
+            doc.apply_changes(rest)?;
+            return projection::read(doc);
+        }
+        let mut log = PatchLog::active();
+        doc.apply_changes_log_patches([change], &mut log)?;
+        let deltas = doc.make_patches(&mut log);
+        root = projection::apply(doc, &root, &deltas)?;
+    }
+    Ok(root)
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

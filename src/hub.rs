@@ -13,6 +13,8 @@ mod directory;
 mod fire;
 mod read;
 mod save;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -31,7 +31,7 @@ pub const HISTORY_AGE_MS_MIN: u64 = 24 * 60 * 60 * 1_000;
 /// Commits of one store that the history never exceeds.
 pub const HISTORY_COMMITS_MAX: usize = 10_000;
 /// Recent commits of one store whose JSON is kept beside their heads.
-pub const HISTORY_TREES_MAX: usize = 64;
+pub const HISTORY_TREES_MAX: usize = 256;
 /// Message ids of one store that are kept in memory; older ones are looked up in the log.
 pub const MESSAGE_IDS_MAX: usize = 10_000;
 /// Messages that one session may have waiting for a store to be loaded.
@@ -40,6 +40,8 @@ pub const PARKED_MESSAGES_MAX: usize = 1_024;
 pub const CHECKPOINT_COMMITS: usize = 1_000;
 /// Bytes of changes after a checkpoint that ask for the next one.
 pub const CHECKPOINT_BYTES: usize = 4 << 20;
+/// Changes received together whose effects are followed one by one; beyond, the JSON is read anew.
+pub const CHANGES_TRACED_MAX: usize = 1_000;
 /// Sync messages in a row that may bring neither side anything new before a session is closed.
 pub const SYNC_IDLE_ROUNDS_MAX: u32 = 64;
 /// One session's presence, as compact JSON, in bytes.

@@ -19,8 +19,10 @@ const HASH_BYTES: usize = 32;
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 /// Bytes of a chunk before its length: magic, checksum and type.
 const CHUNK_TYPE_AT: usize = 8;
-/// Chunk types: a document, a change, a deflated change. Bundles (3) are not for strangers.
-const CHUNK_TYPES: [u8; 3] = [0, 1, 2];
+/// Chunk types. Bundles (3) are not for strangers: 760 bytes of one can ask for 2 GiB.
+const CHUNK_DOCUMENT: u8 = 0;
+const CHUNK_CHANGE: u8 = 1;
+const CHUNK_DEFLATED: u8 = 2;
 
 /// Runs `step` so that a panic in it is an error of this document and nothing else.
 pub(super) fn contained<T>(
@@ -30,35 +32,35 @@ pub(super) fn contained<T>(
         .unwrap_or_else(|_| Err(DocumentError::Refused("it panicked".to_owned())))
 }
 
-/// Decodes a sync message whose framing, Bloom filters and chunks are sound.
-pub fn check_sync_message(bytes: &[u8]) -> Result<Message, DocumentError> {
+/// Decodes a sync message whose framing, Bloom filters and chunks are sound, and the changes in it.
+pub(super) fn open_message(bytes: &[u8]) -> Result<(Message, Vec<Change>), DocumentError> {
     check_framing(bytes).ok_or_else(|| DocumentError::Malformed("its framing".to_owned()))?;
-    let message = contained(|| {
-        Message::decode(bytes).map_err(|error| DocumentError::Malformed(error.to_string()))
-    })?;
-    for chunk in message.changes.iter() {
-        check_chunks(chunk)?;
-    }
-    Ok(message)
+    contained(|| {
+        let message = Message::decode(bytes).map_err(malformed)?;
+        let mut changes = Vec::new();
+        for chunk in message.changes.iter() {
+            open_chunk(chunk, &mut changes)?;
+        }
+        Ok((message, changes))
+    })
 }
 
 /// Automerge passes over chunks that it cannot read; a client should know that its edit is lost.
-fn check_chunks(chunk: &[u8]) -> Result<(), DocumentError> {
-    let malformed = |error: &dyn ToString| DocumentError::Malformed(error.to_string());
-    let kind = chunk.get(CHUNK_TYPE_AT).filter(|_| chunk.starts_with(&MAGIC));
-    match kind {
-        Some(0) => contained(|| match Automerge::load(chunk) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(malformed(&error)),
-        }),
-        Some(kind) if CHUNK_TYPES.contains(kind) => {
-            contained(|| match Change::from_bytes(chunk.to_vec()) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(malformed(&error)),
-            })
+fn open_chunk(chunk: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentError> {
+    match chunk.get(CHUNK_TYPE_AT).filter(|_| chunk.starts_with(&MAGIC)) {
+        Some(&CHUNK_DOCUMENT) => {
+            changes.extend(Automerge::load(chunk).map_err(malformed)?.get_changes(&[]));
         }
-        _ => Err(DocumentError::Malformed("an unknown kind of chunk".to_owned())),
+        Some(&CHUNK_CHANGE | &CHUNK_DEFLATED) => {
+            changes.push(Change::from_bytes(chunk.to_vec()).map_err(malformed)?);
+        }
+        _ => return Err(DocumentError::Malformed("an unknown kind of chunk".to_owned())),
     }
+    Ok(())
+}
+
+fn malformed(error: impl ToString) -> DocumentError {
+    DocumentError::Malformed(error.to_string())
 }
 
 /// Reads a message as far as its Bloom filters go.
@@ -135,7 +137,7 @@ mod tests {
             doc.commit();
         }
         let message = doc.sync().generate_sync_message(&mut State::new()).unwrap().encode();
-        check_sync_message(&message).unwrap();
+        open_message(&message).unwrap();
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
             vec![],
             vec![0x42, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         ] {
-            assert!(matches!(check_sync_message(&message), Err(DocumentError::Malformed(_))));
+            assert!(matches!(open_message(&message), Err(DocumentError::Malformed(_))));
         }
     }
 }

@@ -29,17 +29,15 @@ impl SyncSession {
         document: &mut Document,
         message: &[u8],
     ) -> Result<Vec<Vec<u8>>, DocumentError> {
-        let message = guard::check_sync_message(message)?;
+        let (message, changes) = guard::open_message(message)?;
         let their_heads = message.heads.clone();
-        let new = if message.changes.is_empty() {
-            guard::contained(|| {
-                Ok(document.doc.receive_sync_message(&mut self.state, message)?)
-            })?;
+        let new = if changes.is_empty() {
+            guard::contained(|| Ok(document.doc.receive_sync_message(&mut self.state, message)?))?;
             Vec::new()
         } else {
             let mut state = self.state.clone();
-            let new = document.advance(|doc, log| {
-                Ok(doc.receive_sync_message_log_patches(&mut state, message, log)?)
+            let new = document.receive_and(changes, |doc| {
+                Ok(doc.receive_sync_message(&mut state, message)?)
             })?;
             self.state = state;
             new

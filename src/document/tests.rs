@@ -253,3 +253,28 @@ fn a_json_replace_of_a_counter_counts() {
     document.write(&base, &json(r#"{"n":15}"#), None, NOTE).unwrap();
     assert_eq!(document.json(), json(r#"{"n":18}"#));
 }
+
+/// Automerge 0.12.0 reports a wrong index when one batch sets and deletes the last element of a
+/// list concurrently and inserts after it: the deletion makes it forget the element's width. Were
+/// this mended, changes could be received in batches.
+#[test]
+fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch() {
+    let policy = Arc::new(Policy::default());
+    let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
+    let mut one = document(&policy, &json("[[],null,false]"), 1);
+    let base = one.version();
+    for edit in ["[[],null,true]", "[[],null]", "[null,false,[]]"] {
+        one.write(&base, &json(edit), None, NOTE).unwrap();
+    }
+    assert_eq!(one.json(), json("[null,true,[]]"));
+    let mut two = document(&policy, &json("[[],null,false]"), 2);
+    let news = one.doc.get_changes(&two.heads());
+    let mut log = PatchLog::active();
+    let mut batch = two.doc.clone();
+    batch.apply_changes_log_patches(news.clone(), &mut log).unwrap();
+    let deltas = batch.make_patches(&mut log);
+    let root = projection::apply(&batch, &two.root, &deltas).unwrap();
+    assert_eq!(projection::strip_reserved(&root), json("[null,[],true]"));
+    two.receive(news).unwrap();
+    assert_eq!(two.json(), one.json());
+}

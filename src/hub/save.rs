@@ -111,13 +111,14 @@ fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
             let more = end.is_none() && together.len() < limits::SAVES_WAITING_MAX;
             next = if more { queue.try_recv().ok() } else { None };
         }
-        save(&*log, together);
+        if !together.is_empty() {
+            save(&*log, together);
+        }
     }
     drop(log);
-    if let Some(ended) = end {
-        if ended.send(()).is_err() {
-            tracing::debug!("the thread that writes the log took longer than there was time");
-        }
+    let heard = end.is_none_or(|ended| ended.send(()).is_ok());
+    if !heard {
+        tracing::debug!("the thread that writes the log ended later than anybody waited");
     }
 }
 

@@ -248,13 +248,20 @@ impl Task {
         }
         for input in inputs {
             if let Input::Saved { save, failed } = input {
-                // While the hub runs, whoever wrote is told that it was not saved. At its end,
-                // who stopped it is told too.
-                let stopping = *self.phase.borrow() != Phase::Running;
-                let left = failed.iter().map(|(store, _)| store.clone());
-                self.slot.note_saved(*save, left.filter(|_store| stopping).collect());
+                self.note_saved(*save, failed);
             }
         }
+    }
+
+    fn note_saved(&self, save: SaveId, failed: &[(StoreName, String)]) {
+        for (store, why) in failed {
+            tracing::error!(workspace = %self.id, %store, why, "commits could not be saved");
+        }
+        // While the hub runs, whoever wrote is told that it was not saved. At its end, who stopped
+        // it is told too.
+        let stopping = *self.phase.borrow() != Phase::Running;
+        let left = failed.iter().filter(|_failed| stopping).map(|(store, _)| store.clone());
+        self.slot.note_saved(save, left.collect());
     }
 
     /// Turns a message into an input, and notes who is to be told of its effects.

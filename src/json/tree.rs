@@ -314,10 +314,11 @@ impl From<u64> for Json {
     }
 }
 
-/// Infinities and NaN are no JSON; they become `null`, as in JavaScript.
+/// Infinities and NaN are no JSON; they become `null`, as in JavaScript. Negative zero becomes zero,
+/// which it equals: Automerge does not write the one over the other.
 impl From<f64> for Json {
     fn from(n: f64) -> Self {
-        if n.is_finite() { Self::Float(n) } else { Self::Null }
+        if n.is_finite() { Self::Float(n + 0.0) } else { Self::Null }
     }
 }
 

@@ -22,8 +22,7 @@ pub(super) fn read_scalar(scalar: &ScalarValue) -> Json {
         ScalarValue::Int(i) | ScalarValue::Timestamp(i) => Json::Int(*i),
         ScalarValue::Counter(counter) => Json::Int(i64::from(counter)),
         ScalarValue::Uint(u) => read_uint(*u),
-        ScalarValue::F64(f) if f.is_finite() => Json::Float(*f),
-        ScalarValue::F64(_) => Json::Null,
+        ScalarValue::F64(f) => Json::from(*f),
         ScalarValue::Str(s) => Json::String(s.as_str().into()),
         ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, type_code: _ } => {
             Json::String(STANDARD.encode(bytes).into())

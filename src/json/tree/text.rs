@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<Json, E> {
-        if n.is_finite() { Ok(Json::Float(n)) } else { Err(E::custom("number out of range")) }
+        if n.is_finite() { Ok(n.into()) } else { Err(E::custom("number out of range")) }
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
