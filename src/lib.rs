@@ -44,6 +44,7 @@ pub mod hub;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub mod manager;
 pub mod protocol;
 pub mod server;
 pub mod storage;

@@ -32,7 +32,7 @@ use crate::storage::ChangeLog;
 use config::Config;
 use origin::Origins;
 use problem::Problem;
-use socket::Seat;
+use socket::{Patience, Seat};
 use wire::{Gate, Peer};
 
 /// Who a client is as long as nobody asks.
@@ -83,6 +83,7 @@ struct Rules {
     frame_bytes_max: usize,
     message_bytes_max: usize,
     outbox_bytes_max: usize,
+    patience: Patience,
 }
 
 impl Server {
@@ -107,6 +108,7 @@ impl Server {
             frame_bytes_max: config.limits.frame_bytes,
             message_bytes_max: config.limits.message_bytes,
             outbox_bytes_max: config.limits.outbox_bytes,
+            patience: Patience::default(),
         };
         Ok(Self { listener, address, hub: Hub::start(hub, log), rules })
     }
@@ -158,7 +160,13 @@ fn router(seats: Seats) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(is_ready))
         .nest("/v1/workspaces/{workspace}", workspace)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no-such-resource", ""))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "no-such-resource",
+                "see /v1/workspaces/{workspace}/socket",
+            )
+        })
         .with_state(seats)
 }
 
@@ -189,6 +197,7 @@ async fn open_socket(
         user: ANONYMOUS.into(),
         peer,
         outbox_bytes_max: seats.rules.outbox_bytes_max,
+        patience: seats.rules.patience,
         phase: seats.phase.subscribe(),
     };
     let upgrade = upgrade
@@ -209,3 +218,6 @@ impl Seats {
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", detail))
     }
 }
+
+#[cfg(test)]
+mod tests;

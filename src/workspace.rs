@@ -351,7 +351,7 @@ impl Workspace {
             Err(Unavailable(why)) => Slot::Unavailable(why),
         };
         self.stores.insert(key.clone(), slot);
-        self.retell(&key);
+        self.reconcile(&key);
         self.unpark(now);
         // Whoever waited was told; the next to ask makes the next attempt.
         if let Some(slot @ Slot::Unavailable(_)) = self.stores.get_mut(&key) {
@@ -367,10 +367,19 @@ impl Workspace {
         }
     }
 
-    /// Gives up what a store holds in memory beyond what is durable.
+    /// Gives up what a store holds in memory beyond what is durable, and what was to be told of it.
     fn break_store(&mut self, name: &StoreName, durable: Seq, refusal: &Refusal) {
-        self.outbox.take_back(name, durable, refusal);
+        let without_state = self.outbox.take_back(name, durable, refusal);
         let key = StoreKey { name: name.clone(), owner: None };
+        for (id, session) in &mut self.sessions {
+            if let Some(Stand::Json(stand)) = session.stands.get_mut(&key) {
+                let miscounts = stand.roll_back(durable) && !session.caps.ack;
+                stand.miscounts |= miscounts;
+                if miscounts || without_state.contains(id) {
+                    session.owed.insert(key.clone());
+                }
+            }
+        }
         if let Some(slot) = self.stores.get_mut(&key) {
             *slot = Slot::Broken;
         }
@@ -385,33 +394,32 @@ impl Workspace {
         }
     }
 
-    /// Tells all who stand in a store anew; they may have been told of what was lost.
-    fn retell(&mut self, key: &StoreKey) {
-        let standing: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.stands.contains_key(key))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in standing {
-            self.retell_session(id, key);
+    /// Puts all who stand in a store right, after it was loaded anew.
+    fn reconcile(&mut self, key: &StoreKey) {
+        let Ok(newest) = self.store(key).map(|store| store.seq()) else {
+            return;
+        };
+        let mut crdt = Vec::new();
+        for (id, session) in &mut self.sessions {
+            match session.stands.get(key) {
+                Some(Stand::Crdt(_)) => crdt.push(*id),
+                Some(Stand::Json(stand)) if stand.told.is_some_and(|told| told != newest) => {
+                    session.owed.insert(key.clone());
+                }
+                _ => {}
+            }
+        }
+        for id in crdt {
+            self.restart_sync(id);
         }
     }
 
-    fn retell_session(&mut self, id: SessionId, key: &StoreKey) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        match session.stands.get_mut(key) {
-            Some(Stand::Crdt(sync)) => {
-                **sync = crate::document::SyncSession::new();
-                self.tell_sync(id, key);
-            }
-            Some(Stand::Json(stand)) => {
-                *stand = session::JsonStand::default();
-                session.owed.insert(key.clone());
-            }
-            None => {}
-        }
+    /// A sync dialogue can only start over on both sides: one that lost a message, or told of what
+    /// is no more, ends with its session, and the client connects again.
+    fn restart_sync(&mut self, id: SessionId) {
+        self.close(id, Refusal::NoProgress);
     }
 }
+
+#[cfg(test)]
+mod tests;

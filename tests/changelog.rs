@@ -2,15 +2,27 @@
 //!
 //! - `contract`: what holds for every engine, case by case.
 //! - `model`: any sequence of calls does what the simplest possible log does.
+//! - `crash`: a process that is killed.
+//! - `damage`: a file that decays.
+//! - `faults`: a disk that fails, at every call there is, or is full.
 #![expect(
     clippy::unwrap_used,
+    clippy::unwrap_in_result,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests fail by panicking"
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and a child process tells by printing"
 )]
 
 #[path = "changelog/contract.rs"]
 mod contract;
+#[path = "changelog/crash.rs"]
+mod crash;
+#[path = "changelog/damage.rs"]
+mod damage;
+#[cfg(target_os = "linux")]
+#[path = "changelog/faults.rs"]
+mod faults;
 #[path = "changelog/model.rs"]
 mod model;
 #[path = "changelog/world.rs"]

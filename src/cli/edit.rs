@@ -20,7 +20,12 @@ pub(super) struct Set {
     place: Place,
     /// A JSON pointer (RFC 6901) into the state, and the value to put there; `-` reads the value
     /// from standard input. A string is in quotes: '"text"'.
-    #[arg(value_name = "[POINTER] VALUE", num_args = 1..=2, required = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "[POINTER] VALUE",
+        num_args = 1..=2,
+        required = true,
+        allow_hyphen_values = true
+    )]
     arguments: Vec<String>,
 }
 

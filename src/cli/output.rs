@@ -18,15 +18,15 @@ pub(super) fn print(line: &str) -> Result<(), Failure> {
 
 /// Prints a value as one line of JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string(value).map_err(unwritable)?)
+    print(&serde_json::to_string(value).map_err(|error| unwritable(&error))?)
 }
 
 /// Prints a value as JSON for people.
 pub(super) fn print_pretty(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string_pretty(value).map_err(unwritable)?)
+    print(&serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?)
 }
 
-fn unwritable(error: serde_json::Error) -> Failure {
+fn unwritable(error: &serde_json::Error) -> Failure {
     Failure::Failed(format!("cannot write the value: {error}"))
 }
 

@@ -37,9 +37,9 @@ pub(super) struct Serve {
     /// How logs are written; auto: as text on a terminal, as JSON otherwise
     #[arg(long, value_enum, default_value_t, env = "STATEHOUSE_LOG_FORMAT")]
     log_format: LogFormat,
-    /// Which logs are written, as in RUST_LOG
+    /// Which logs are written, for example `statehouse=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "STATEHOUSE_LOG")]
-    log: EnvFilter,
+    log: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -51,8 +51,8 @@ enum LogFormat {
 }
 
 impl Serve {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        start_logs(self.log_format, std::mem::take(&mut self.log));
+    pub(super) fn run(self) -> Result<(), Failure> {
+        start_logs(self.log_format, &self.log)?;
         let config = self.read_config()?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -90,7 +90,11 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         StartError::Exposed(_) => Failure::Usage(error.to_string()),
         StartError::Listen { .. } => Failure::Failed(error.to_string()),
     })?;
-    output::print(&format!("listening on http://{}", server.address()))?;
+    match output::print(&format!("listening on http://{}", server.address())) {
+        // A server serves, whether or not anybody reads where.
+        Ok(()) | Err(Failure::OutputClosed) => {}
+        Err(failure) => return Err(failure),
+    }
     let stopped = server.run(stop).await;
     if stopped.unsaved.is_empty() {
         return Ok(());
@@ -131,7 +135,9 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// Logs go to standard error; standard output says where the server listens, and nothing else.
-fn start_logs(format: LogFormat, filter: EnvFilter) {
+fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -143,4 +149,5 @@ fn start_logs(format: LogFormat, filter: EnvFilter) {
     } else {
         logs.init();
     }
+    Ok(())
 }

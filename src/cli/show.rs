@@ -14,8 +14,12 @@ pub(super) struct Get {
     #[command(flatten)]
     place: Place,
     /// A JSON pointer (RFC 6901) into the state.
-    #[arg(value_name = "POINTER", default_value = "", hide_default_value = true,
-          value_parser = parse_pointer)]
+    #[arg(
+        value_name = "POINTER",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_pointer
+    )]
     pointer: Pointer,
     /// Print compact JSON.
     #[arg(long)]
@@ -39,8 +43,12 @@ pub(super) struct Watch {
     #[command(flatten)]
     place: Place,
     /// A JSON pointer (RFC 6901) into the state: only what changes there is printed.
-    #[arg(value_name = "POINTER", default_value = "", hide_default_value = true,
-          value_parser = parse_pointer)]
+    #[arg(
+        value_name = "POINTER",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_pointer
+    )]
     pointer: Pointer,
     /// Print what changed, as a JSON patch, instead of the new value.
     #[arg(long)]

@@ -38,23 +38,27 @@ pub(super) fn open_message(bytes: &[u8]) -> Result<(Message, Vec<Change>), Docum
     contained(|| {
         let message = Message::decode(bytes).map_err(malformed)?;
         let mut changes = Vec::new();
-        for chunk in message.changes.iter() {
-            open_chunk(chunk, &mut changes)?;
+        for chunks in message.changes.iter() {
+            open_chunks(chunks, &mut changes)?;
         }
         Ok((message, changes))
     })
 }
 
 /// Automerge passes over chunks that it cannot read; a client should know that its edit is lost.
-fn open_chunk(chunk: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentError> {
-    match chunk.get(CHUNK_TYPE_AT).filter(|_| chunk.starts_with(&MAGIC)) {
-        Some(&CHUNK_DOCUMENT) => {
-            changes.extend(Automerge::load(chunk).map_err(malformed)?.get_changes(&[]));
+fn open_chunks(bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentError> {
+    let mut input = Input(bytes);
+    while !input.0.is_empty() {
+        let (kind, chunk) = input.chunk().ok_or_else(|| malformed("a cut chunk"))?;
+        match kind {
+            CHUNK_DOCUMENT => {
+                changes.extend(Automerge::load(chunk).map_err(malformed)?.get_changes(&[]));
+            }
+            CHUNK_CHANGE | CHUNK_DEFLATED => {
+                changes.push(Change::from_bytes(chunk.to_vec()).map_err(malformed)?);
+            }
+            _ => return Err(malformed("an unknown kind of chunk")),
         }
-        Some(&CHUNK_CHANGE | &CHUNK_DEFLATED) => {
-            changes.push(Change::from_bytes(chunk.to_vec()).map_err(malformed)?);
-        }
-        _ => return Err(DocumentError::Malformed("an unknown kind of chunk".to_owned())),
     }
     Ok(())
 }
@@ -114,6 +118,17 @@ impl<'a> Input<'a> {
 
     fn length(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok()
+    }
+
+    /// The next chunk, whole, and its type.
+    fn chunk(&mut self) -> Option<(u8, &'a [u8])> {
+        let start = self.0;
+        self.take(CHUNK_TYPE_AT).filter(|header| header.starts_with(&MAGIC))?;
+        let kind = *self.take(1)?.first()?;
+        let length = self.length()?;
+        self.take(length)?;
+        let size = start.len().checked_sub(self.0.len())?;
+        Some((kind, start.get(..size)?))
     }
 
     fn hashes(&mut self) -> Option<()> {

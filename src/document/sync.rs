@@ -32,13 +32,14 @@ impl SyncSession {
         let (message, changes) = guard::open_message(message)?;
         let their_heads = message.heads.clone();
         let new = if changes.is_empty() {
-            guard::contained(|| Ok(document.doc.receive_sync_message(&mut self.state, message)?))?;
+            guard::contained(|| {
+                Ok(document.doc.receive_sync_message(&mut self.state, message)?)
+            })?;
             Vec::new()
         } else {
             let mut state = self.state.clone();
-            let new = document.receive_and(changes, |doc| {
-                Ok(doc.receive_sync_message(&mut state, message)?)
-            })?;
+            let new = document
+                .receive_and(changes, |doc| Ok(doc.receive_sync_message(&mut state, message)?))?;
             self.state = state;
             new
         };

@@ -145,7 +145,8 @@ fn check(document: &Document, before: &Json) {
     assert_eq!(document.root, projection::read(&document.doc).unwrap());
     let after = document.json();
     let patch = between(before, &after, &document.policy.identity);
-    let applied = patch.apply(before, &JsonLimits { forbid_prototype_keys: false, ..JsonLimits::default() });
+    let applied =
+        patch.apply(before, &JsonLimits { forbid_prototype_keys: false, ..JsonLimits::default() });
     assert_eq!(applied.unwrap().json, after);
 }
 
@@ -231,7 +232,8 @@ fn declared_text_is_merged_and_other_strings_are_replaced() {
     let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
     let mut document = document(&policy, &json(r#"{"body":"one two","symbol":"BTC"}"#), 1);
     let base = document.version();
-    let edits = [r#"{"body":"one and two","symbol":"SOL"}"#, r#"{"body":"one two three","symbol":"ETH"}"#];
+    let edits =
+        [r#"{"body":"one and two","symbol":"SOL"}"#, r#"{"body":"one two three","symbol":"ETH"}"#];
     for edit in edits {
         document.write(&base, &json(edit), None, NOTE).unwrap();
     }

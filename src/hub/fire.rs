@@ -284,3 +284,78 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Millis, Seq};
+    use crate::workspace::{Context, Dialect, Origin};
+
+    fn firing(trigger: u64, path: &str, old: i64, new: i64) -> Firing {
+        let origin =
+            Origin { user: String::new(), session: None, dialect: Dialect::Json, id: None };
+        let context = Context {
+            store: "s".parse().unwrap(),
+            path: path.to_owned(),
+            seq: Seq(1),
+            user_id: String::new(),
+            session_id: String::new(),
+            origin,
+            heads: Vec::new(),
+            time: Millis(0),
+            depth: 0,
+        };
+        let trigger = TriggerId(trigger);
+        Firing { trigger, old: Some(old.into()), new: Some(new.into()), context }
+    }
+
+    fn full() -> Watchers {
+        let watchers = Watchers::default();
+        for trigger in [1, 2] {
+            let handler = Handler::new(|_fired| std::future::ready(Ok(())));
+            let pattern = "/*".parse().unwrap();
+            watchers.add(TriggerId(trigger), pattern, WatchOptions::default(), handler).unwrap();
+        }
+        for n in 0..limits::FIRINGS_WAITING_MAX {
+            watchers.push(firing(1, &format!("/s/{n}"), 0, 1));
+        }
+        watchers
+    }
+
+    fn waiting(watchers: &Watchers) -> Vec<Fired> {
+        let mut state = lock(&watchers.state);
+        std::iter::from_fn(|| state.pop()).map(|call| call.fired).collect()
+    }
+
+    #[test]
+    fn a_full_queue_merges_with_the_newest_of_the_same_path() {
+        let watchers = full();
+        watchers.push(firing(1, "/s/7", 1, 2));
+        watchers.push(firing(1, "/s/7", 2, 3));
+        let waiting = waiting(&watchers);
+        assert_eq!(waiting.len(), limits::FIRINGS_WAITING_MAX);
+        let merged = Fired { firing: firing(1, "/s/7", 0, 3), missed: 0 };
+        assert_eq!(waiting.last(), Some(&merged));
+        assert!(waiting.iter().all(|fired| fired.missed == 0));
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_dropped_oldest_first_and_counted() {
+        let watchers = full();
+        watchers.push(firing(2, "/s/0", 0, 1));
+        watchers.push(firing(1, "/s/new", 0, 1));
+        let waiting = waiting(&watchers);
+        assert_eq!(waiting.len(), limits::FIRINGS_WAITING_MAX);
+        assert_eq!(waiting[0], Fired { firing: firing(1, "/s/2", 0, 1), missed: 2 });
+        assert!(waiting[1..].iter().all(|fired| fired.missed == 0));
+    }
+
+    #[test]
+    fn what_waits_for_a_handler_goes_with_it() {
+        let watchers = full();
+        watchers.push(firing(2, "/s/0", 0, 1));
+        watchers.remove(TriggerId(1));
+        let left = waiting(&watchers);
+        assert_eq!(left, [Fired { firing: firing(2, "/s/0", 0, 1), missed: 0 }]);
+    }
+}

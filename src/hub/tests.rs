@@ -475,6 +475,21 @@ async fn a_dropped_hub_ends_by_itself() {
     until("the log is let go", || Arc::strong_count(&log) == 1).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_log_gets_a_checkpoint_and_keeps_its_history() {
+    let (hub, log) = start(config());
+    let commits = limits::CHECKPOINT_COMMITS + 1;
+    for n in 0..commits {
+        hub.ask(&id("w"), merge(&format!(r#"{{"a":{n}}}"#))).await.unwrap();
+    }
+    let stored = || log.kept.read(&id("w"), &store()).unwrap();
+    until("a checkpoint stands", || stored().checkpoint.is_some()).await;
+    assert!(stored().commits.len() >= limits::HISTORY_COMMITS_MIN);
+    let before = state(&hub, "w").await;
+    hub.stop().await;
+    assert_eq!(state(&Hub::start(config(), log), "w").await, before);
+}
+
 /// A handler that counts its calls.
 fn counting(calls: &Arc<AtomicUsize>) -> Handler {
     let calls = Arc::clone(calls);

@@ -74,7 +74,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Json, Json)> {
 
 /// Edits somewhere: replaces, inserts, removes, duplicates or moves.
 pub(crate) fn edit(json: &mut Json, place: prop::sample::Index, kind: u8, value: Json) {
-    let descend = kind % 3 != 0;
+    let descend = !kind.is_multiple_of(3);
     match json {
         Json::Array(array) if !array.is_empty() => {
             let index = place.index(array.len());
@@ -94,7 +94,8 @@ pub(crate) fn edit(json: &mut Json, place: prop::sample::Index, kind: u8, value:
             }
         }
         Json::Object(object) if !object.is_empty() => {
-            let key = object.iter().nth(place.index(object.len())).unwrap().0.clone();
+            let (key, _) = object.iter().nth(place.index(object.len())).unwrap();
+            let key = Key::clone(key);
             if descend && object.get(&key).unwrap().is_container() {
                 object.update(&key, |member| edit(member, place, kind / 3, value));
                 return;

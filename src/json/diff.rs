@@ -23,7 +23,7 @@ mod identity;
 
 pub use identity::Identity;
 
-use align::{Steps, Window};
+use align::{SEARCH_STEPS_MAX, Steps, Window};
 use identity::Place;
 
 use super::patch::{Explicit, JsonOp, JsonPatch};
@@ -34,7 +34,7 @@ use crate::limits;
 /// Bytes of text that one comparison looks at before it stops looking into arrays and replaces
 /// them as a whole. An element is looked at once for each array that it lies in and does not share;
 /// only values that are large and nested in many arrays get here.
-const LOOKED_AT_BYTES_MAX: usize = 16 * limits::DOCUMENT_BYTES_MAX;
+const LOOKED_AT_BYTES_MAX: usize = 8 * limits::DOCUMENT_BYTES_MAX;
 
 /// How a base value becomes the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,8 @@ pub enum Step {
 
 /// How `base` becomes `next`.
 ///
-/// Costs what the change costs where the two share structure, and O(n log n) where they do not.
+/// Costs what the change costs where the two share structure. Where they do not, it costs
+/// O(n log n), and on top of that a search in arrays whose elements repeat, which is bounded.
 /// `explicit` is what the patch that made `next` says by itself ([`super::patch::Applied`]); it is
 /// believed only if it describes the two arrays.
 pub fn difference(
@@ -86,7 +87,12 @@ pub fn difference(
     explicit: Option<&Explicit>,
 ) -> Difference {
     let hint = explicit.map(|explicit| Hint { explicit, below: explicit.array.segments() });
-    let mut differ = Differ { identity, path: Vec::new(), bytes_left: LOOKED_AT_BYTES_MAX };
+    let mut differ = Differ {
+        identity,
+        path: Vec::new(),
+        bytes_left: LOOKED_AT_BYTES_MAX,
+        steps_left: SEARCH_STEPS_MAX,
+    };
     differ.compare(base, next, hint)
 }
 
@@ -187,6 +193,8 @@ struct Differ<'a> {
     path: Vec<Place<'a>>,
     /// See [`LOOKED_AT_BYTES_MAX`].
     bytes_left: usize,
+    /// See [`SEARCH_STEPS_MAX`].
+    steps_left: usize,
 }
 
 impl<'a> Differ<'a> {

@@ -1,6 +1,6 @@
 //! JSON merge patches (RFC 7396).
 
-use super::{Json, Object};
+use super::{Json, Key, Object};
 
 /// The target with a merge patch applied: members of objects are set, `null` removes one, and
 /// anything but an object replaces the whole.
@@ -13,17 +13,17 @@ pub fn merge(target: &Json, patch: &Json) -> Json {
         Json::Object(members) => members.clone(),
         _ => Object::new(),
     };
-    for (key, change) in changes.iter() {
+    for (key, change) in changes {
         match change {
             Json::Null => {
                 members.remove(key);
             }
             Json::Object(_) => {
                 let inner = merge(members.get(key).unwrap_or(&Json::Null), change);
-                members.insert(key.clone(), inner);
+                members.insert(Key::clone(key), inner);
             }
             value => {
-                members.insert(key.clone(), value.clone());
+                members.insert(Key::clone(key), value.clone());
             }
         }
     }
@@ -45,7 +45,7 @@ mod tests {
         let cases = [
             (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
             (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
-            (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+            (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
             (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
             (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
             (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),

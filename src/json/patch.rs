@@ -2,10 +2,10 @@
 //!
 //! Applying a patch costs what the patch changes: each operation copies the way from the root to
 //! its target, and `copy` and `move` share what they place. Two things are bounded beyond that.
-//! The value may at no moment be longer, as text, than the limit: twenty-four `copy` operations
-//! that each double the value would otherwise make 100 MB of a few bytes. And what `copy` and `move`
-//! must look through (the length of a string, the depth of a value that goes deeper) is bounded
-//! over the whole patch, or ten thousand copies of one large value would take minutes.
+//! The value may at no moment be longer, as text, than the limit; twenty-four `copy` operations,
+//! each of which doubles the value, would otherwise make 100 MB of a few bytes. And what `copy`
+//! and `move` must look through (the length of a string, the depth of a value that goes deeper)
+//! is bounded over the whole patch, or ten thousand copies of one large string would take minutes.
 
 use std::borrow::Cow;
 

@@ -18,6 +18,7 @@ mod array;
 mod object;
 mod text;
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
@@ -36,12 +37,13 @@ const FLAT_MEMBERS_MAX: usize = 32;
 
 /// A JSON value (RFC 8259). Cloning it is O(1).
 ///
-/// `==` is exact: `1` and `1.0` differ, and so do `0.0` and `-0.0`, because a value that is sent
-/// to a client or written to a document must come back as it was. Use [`Json::same_value`] for
-/// what RFC 6902 calls equal.
-#[derive(Clone)]
+/// `==` is exact: `1` and `1.0` differ, because a value that is sent to a client or written to a
+/// document must come back as it was. Floats are compared by their bits. Use
+/// [`Json::same_value`] for what RFC 6902 calls equal.
+#[derive(Clone, Default)]
 pub enum Json {
     /// `null`
+    #[default]
     Null,
     /// `true` or `false`
     Bool(bool),
@@ -49,7 +51,8 @@ pub enum Json {
     Int(i64),
     /// A number written without fraction or exponent, above [`i64::MAX`]; `From<u64>` chooses.
     Uint(u64),
-    /// Any other number. It is finite, and is written with a fraction or an exponent.
+    /// Any other number. It is finite and not negative zero (`From<f64>` sees to that), and is
+    /// written with a fraction or an exponent.
     Float(f64),
     /// A string.
     String(Arc<str>),
@@ -176,7 +179,7 @@ impl Json {
                 };
                 a.len() == b.len() && a.candidates(b).all(same)
             }
-            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || a == b,
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(b).is_some_and(Ordering::is_eq),
             (Self::Float(a), b) => b.integer().is_some_and(|b| equals_integer(*a, b)),
             (a, Self::Float(b)) => a.integer().is_some_and(|a| equals_integer(*b, a)),
             (a, b) => match (a.integer(), b.integer()) {
@@ -284,12 +287,6 @@ impl Hash for Json {
     }
 }
 
-impl Default for Json {
-    fn default() -> Self {
-        Self::Null
-    }
-}
-
 impl From<bool> for Json {
     fn from(value: bool) -> Self {
         Self::Bool(value)
@@ -314,8 +311,8 @@ impl From<u64> for Json {
     }
 }
 
-/// Infinities and NaN are no JSON; they become `null`, as in JavaScript. Negative zero becomes zero,
-/// which it equals: Automerge does not write the one over the other.
+/// Infinities and NaN are no JSON; they become `null`, as in JavaScript. Negative zero becomes
+/// zero, which it equals: Automerge does not write the one over the other.
 impl From<f64> for Json {
     fn from(n: f64) -> Self {
         if n.is_finite() { Self::Float(n + 0.0) } else { Self::Null }

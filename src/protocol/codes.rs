@@ -16,8 +16,6 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// The client ended it, or the text is all there is to say.
-    pub const NORMAL: Self = Self { code: 1000, reason: "" };
     /// What came is not WebSocket.
     pub const PROTOCOL: Self = Self { code: 1002, reason: "protocol" };
     /// This dialect is spoken in text frames.

@@ -341,7 +341,10 @@ mod tests {
         deliver(&outbox, patch("a", 3, 10));
         deliver(&outbox, patch("b", 1, 10));
         assert!(!has_room(&outbox));
-        assert_eq!(take(&outbox), (vec!["patch a 1".to_owned(), "patch b 1".to_owned()], true, None));
+        assert_eq!(
+            take(&outbox),
+            (vec!["patch a 1".to_owned(), "patch b 1".to_owned()], true, None)
+        );
 
         // Made before the workspace knew of the resync, and delivered after it was asked for it.
         outbox.batch_done();

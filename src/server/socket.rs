@@ -27,9 +27,26 @@ use crate::protocol::codes::{self, Closing};
 use crate::protocol::json;
 use crate::workspace::{Refusal, Request};
 
-const PING: Duration = Duration::from_millis(limits::PING_MS);
-const STALL: Duration = Duration::from_millis(limits::OUTBOX_STALL_MS_MAX);
+/// Time that a close may take.
 const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
+
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Silence after which the client is asked for a sign of life.
+    pub(super) ping: Duration,
+    /// Time in which the client must take some of what is written.
+    pub(super) stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_millis(limits::PING_MS),
+            stall: Duration::from_millis(limits::OUTBOX_STALL_MS_MAX),
+        }
+    }
+}
 
 /// What a socket is served with.
 #[derive(Debug)]
@@ -39,6 +56,7 @@ pub(super) struct Seat {
     pub(super) user: Arc<str>,
     pub(super) peer: Peer,
     pub(super) outbox_bytes_max: usize,
+    pub(super) patience: Patience,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -70,8 +88,13 @@ pub(super) async fn serve(socket: WebSocket, seat: Seat) {
     let session = attached.session();
     tracing::debug!(workspace = %seat.workspace, %session, "session attached");
 
-    let mut reader =
-        Reader { stream: &mut stream, outbox: &outbox, attached: &attached, garbled: 0 };
+    let mut reader = Reader {
+        stream: &mut stream,
+        outbox: &outbox,
+        attached: &attached,
+        ping: seat.patience.ping,
+        garbled: 0,
+    };
     let mut phase = seat.phase.clone();
     let reading = async {
         let end = tokio::select! {
@@ -88,14 +111,27 @@ pub(super) async fn serve(socket: WebSocket, seat: Seat) {
             std::future::pending::<()>().await;
         }
     };
-    let writer = Writer { sink: &mut sink, outbox: &outbox, attached: &attached, peer: &seat.peer };
+    let writer = Writer {
+        sink: &mut sink,
+        outbox: &outbox,
+        attached: &attached,
+        peer: &seat.peer,
+        stall: seat.patience.stall,
+    };
     let ended = tokio::select! {
         () = reading => Ended::ByClient,
         ended = writer.run() => ended,
     };
     let garbled_frames = reader.garbled;
     drop(attached);
-    tracing::debug!(workspace = %seat.workspace, %session, ?ended, garbled_frames, "session ended");
+    let (by, code) = match ended {
+        Ended::ByClient => ("client", None),
+        Ended::ByServer(closing) => ("server", Some(closing.code)),
+        Ended::Stalled => ("stall", None),
+        Ended::Broken => ("broken socket", None),
+    };
+    let workspace = &seat.workspace;
+    tracing::debug!(%workspace, %session, by, code, garbled_frames, "session ended");
     if let Ended::ByServer(_) = ended {
         seat.peer.linger();
         await_goodbye(&mut stream).await;
@@ -128,6 +164,7 @@ struct Reader<'a> {
     stream: &'a mut SplitStream<WebSocket>,
     outbox: &'a Outbox,
     attached: &'a Attached,
+    ping: Duration,
     /// Frames that were not understood.
     garbled: u64,
 }
@@ -137,7 +174,7 @@ impl Reader<'_> {
         let mut pings_missed = 0;
         loop {
             self.outbox.has_room().await;
-            let message = match timeout(PING, self.stream.next()).await {
+            let message = match timeout(self.ping, self.stream.next()).await {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => return end_of(error),
                 Ok(None) => return End::Gone,
@@ -209,7 +246,7 @@ fn end_of(error: axum::Error) -> End {
 enum Ended {
     ByClient,
     ByServer(Closing),
-    /// The socket took nothing for [`limits::OUTBOX_STALL_MS_MAX`].
+    /// The socket took nothing for too long.
     Stalled,
     Broken,
 }
@@ -219,6 +256,7 @@ struct Writer<'a> {
     outbox: &'a Outbox,
     attached: &'a Attached,
     peer: &'a Peer,
+    stall: Duration,
 }
 
 impl Writer<'_> {
@@ -226,7 +264,7 @@ impl Writer<'_> {
         loop {
             let batch = self.outbox.batch().await;
             let (resync, closing) = (batch.resync, batch.close);
-            match unstalled(self.peer, write(self.sink, self.outbox, batch)).await {
+            match unstalled(self.peer, self.stall, write(self.sink, self.outbox, batch)).await {
                 None => return Ended::Stalled,
                 Some(Err(_)) => return Ended::Broken,
                 Some(Ok(())) => {}
@@ -265,12 +303,12 @@ async fn write(
     }
 }
 
-/// Waits for the writing as long as the kernel takes some of it in every [`STALL`].
-async fn unstalled<T>(peer: &Peer, writing: impl Future<Output = T>) -> Option<T> {
+/// Waits for the writing as long as the kernel takes some of it in every `stall`.
+async fn unstalled<T>(peer: &Peer, stall: Duration, writing: impl Future<Output = T>) -> Option<T> {
     let mut writing = pin!(writing);
     loop {
         let before = peer.written_bytes();
-        match timeout(STALL, &mut writing).await {
+        match timeout(stall, &mut writing).await {
             Ok(written) => return Some(written),
             Err(_) if peer.written_bytes() > before => {}
             Err(_) => return None,

@@ -157,16 +157,17 @@ impl Workspace {
         patch: JsonPatch,
         cursor: Cursor,
     ) {
-        let Some(session) = self.sessions.get(&id) else {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let miscounts = session.json_stand(key).is_some_and(|stand| stand.miscounts);
         if session.caps.ack {
             let seq = cursor.seq;
             let cursor = session.caps.cursor.then_some(cursor);
             let store = key.name.clone();
             let delivery = Delivery::Ack { store, id: message, seq, patch, cursor };
             self.deliver(id, Some((key.clone(), seq)), delivery);
-        } else if !is_current {
+        } else if miscounts || !is_current {
             self.owe_snapshot(id, key.clone());
         }
     }
@@ -199,7 +200,8 @@ impl Workspace {
     ) -> JsonPatch {
         let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
         let sent = self.base(id, key, seq, Some(committed)).ok().filter(|_| seq < committed);
-        let sent = sent.and_then(|base| edit.patch.apply(&base.json(), &JsonLimits::default()).ok());
+        let sent =
+            sent.and_then(|base| edit.patch.apply(&base.json(), &JsonLimits::default()).ok());
         let Ok(store) = self.store(key) else {
             return JsonPatch::default();
         };
@@ -366,8 +368,7 @@ impl Workspace {
             if !to.is_empty() {
                 let (store, patch) = (key.name.clone(), Arc::clone(&made.patch));
                 let delivery = Delivery::Patch { store, seq, patch, cursor };
-                let about = Some((key.clone(), seq));
-                self.outbox.when_saved(about, Effect::Deliver { to, delivery });
+                self.outbox.publish(key, seq, Effect::Deliver { to, delivery });
             }
         }
         for id in crdt {
@@ -394,8 +395,7 @@ impl Workspace {
                 depth,
             };
             let firing = Firing { trigger, old: changed.old, new: changed.new, context };
-            let about = Some((key.clone(), commit.seq));
-            self.outbox.when_saved(about, Effect::Fire(Box::new(firing)));
+            self.outbox.publish(key, commit.seq, Effect::Fire(Box::new(firing)));
         }
     }
 }

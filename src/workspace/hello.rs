@@ -160,15 +160,15 @@ impl Workspace {
 
     /// Tells a session all anew: what was on its way to it has been thrown away.
     pub(super) fn resync(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let keys: Vec<StoreKey> = session.stands.keys().cloned().collect();
-        let presence = session.caps.presence && session.greeted;
-        for key in keys {
-            self.retell_session(id, &key);
+        if session.stands.values().any(|stand| matches!(stand, Stand::Crdt(_))) {
+            self.restart_sync(id);
+            return;
         }
-        if presence {
+        session.owed.extend(session.stands.keys().cloned());
+        if session.caps.presence && session.greeted {
             self.show_presence_of_others(id);
         }
     }

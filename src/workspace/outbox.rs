@@ -10,7 +10,7 @@ use super::commit::Append;
 use super::effect::{Answer, Delivery, Effect, SaveId};
 use super::refusal::Refusal;
 use super::{Commit, StoreKey};
-use crate::ids::{Seq, StoreName};
+use crate::ids::{Seq, SessionId, StoreName};
 
 /// Effects on their way out.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ struct Held {
     after: SaveId,
     /// The commit that it tells of: if that is lost, so is this.
     about: Option<(StoreKey, Seq)>,
+    /// Whether it tells of that one commit only, to whoever has the state before it.
+    news: bool,
     effect: Effect,
 }
 
@@ -47,8 +49,17 @@ impl Outbox {
 
     /// Lets an effect out when all that was committed so far is durable.
     pub(super) fn when_saved(&mut self, about: Option<(StoreKey, Seq)>, effect: Effect) {
+        self.hold(about, false, effect);
+    }
+
+    /// Lets the news of a commit out when it is durable.
+    pub(super) fn publish(&mut self, key: &StoreKey, seq: Seq, effect: Effect) {
+        self.hold(Some((key.clone(), seq)), true, effect);
+    }
+
+    fn hold(&mut self, about: Option<(StoreKey, Seq)>, news: bool, effect: Effect) {
         let after = if self.appends.is_empty() { self.newest_save } else { self.next_save() };
-        self.held.push_back(Held { after, about, effect });
+        self.held.push_back(Held { after, about, news, effect });
     }
 
     fn next_save(&self) -> SaveId {
@@ -94,18 +105,31 @@ impl Outbox {
     }
 
     /// Takes back all that tells of lost commits of a store, and refuses those who wait for them.
-    pub(super) fn take_back(&mut self, store: &StoreName, durable: Seq, refusal: &Refusal) {
+    /// Returns the sessions that do not get a state which they were counted to have.
+    pub(super) fn take_back(
+        &mut self,
+        store: &StoreName,
+        durable: Seq,
+        refusal: &Refusal,
+    ) -> Vec<SessionId> {
         self.appends.remove(store);
         let lost = |(key, seq): &(StoreKey, Seq)| key.name == *store && *seq > durable;
+        let mut without_state = Vec::new();
         for held in std::mem::take(&mut self.held) {
             let flushed = matches!(held.effect, Effect::Answer { answer: Ok(Answer::Flushed), .. });
-            if flushed || held.about.as_ref().is_some_and(lost) {
-                let effect = refused(held.effect, refusal);
-                self.held.extend(effect.map(|effect| Held { about: None, effect, ..held }));
-            } else {
+            if !flushed && !held.about.as_ref().is_some_and(lost) {
                 self.held.push_back(held);
+                continue;
             }
+            if let Effect::Deliver { to, .. } = &held.effect
+                && !held.news
+            {
+                without_state.extend(to);
+            }
+            let effect = refused(held.effect, refusal);
+            self.held.extend(effect.map(|effect| Held { about: None, effect, ..held }));
         }
+        without_state
     }
 }
 

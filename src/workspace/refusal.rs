@@ -33,8 +33,8 @@ pub enum Refusal {
     /// `updateState` needs an object on both sides.
     #[error("only an object can be updated member by member")]
     NotAnObject,
-    /// A sync dialogue that brings neither side anything new.
-    #[error("the sync dialogue makes no progress: connect again")]
+    /// A sync dialogue that brings neither side anything new, or whose messages were lost.
+    #[error("the sync dialogue cannot go on: connect again")]
     NoProgress,
     /// A limit was reached.
     #[error("too many {0}")]

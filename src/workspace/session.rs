@@ -42,6 +42,9 @@ pub(super) enum Stand {
 pub(super) struct JsonStand {
     /// The newest seq that the client was told of; `None`: it does not know the store yet.
     pub(super) told: Option<Seq>,
+    /// Whether it may count commits that were lost, until its next hello: a legacy client whose
+    /// edits are answered with snapshots only.
+    pub(super) miscounts: bool,
     /// The session's own commits after the seq it spoke from last, oldest first.
     own: Vec<Own>,
     /// The state with the last edit in it as the client sees it: its base plus its own edits.
@@ -109,6 +112,15 @@ impl JsonStand {
     /// A client that was just told of a seq, and has nothing in flight.
     pub(super) fn told(seq: Seq) -> Self {
         Self { told: Some(seq), ..Self::default() }
+    }
+
+    /// Forgets what came after `durable`; tells whether edits of this session were among it.
+    pub(super) fn roll_back(&mut self, durable: Seq) -> bool {
+        let had = self.own.len();
+        self.own.retain(|own| own.seq <= durable);
+        self.line = None;
+        self.told = self.told.map(|told| told.min(durable));
+        self.own.len() < had
     }
 
     /// The state that an edit was made on: that at `seq` plus the session's own commits after it,

@@ -53,7 +53,7 @@ pub(crate) fn a_commit_must_follow_the_one_before(world: &mut World) {
 
 pub(crate) fn an_epoch_does_not_run_into_the_next(world: &mut World) {
     let last = Seq::start_of(1).0 - 1;
-    let outcomes = world.batch(vec![
+    let outcomes = world.batch(&[
         entry("w", "s", last, vec![commit(last + 1)]),
         entry("w", "s", u64::MAX, vec![commit(u64::MAX)]),
         entry("w", "s", 1 << 63, vec![commit((1 << 63) + 1)]),
@@ -100,7 +100,7 @@ pub(crate) fn an_append_whose_changes_are_gone_cannot_be_tried_again(world: &mut
 }
 
 pub(crate) fn one_batch_may_continue_a_store_twice(world: &mut World) {
-    let outcomes = world.batch(vec![
+    let outcomes = world.batch(&[
         entry("w", "s", 0, commits(1..=2)),
         entry("w", "t", 0, commits(1..=1)),
         entry("w", "s", 2, commits(3..=3)),
@@ -111,7 +111,7 @@ pub(crate) fn one_batch_may_continue_a_store_twice(world: &mut World) {
 
 pub(crate) fn a_refused_entry_changes_nothing_and_the_others_go_in(world: &mut World) {
     assert_eq!(world.append("s", 0, vec![message(1, "a")]), Outcome::Done);
-    let outcomes = world.batch(vec![
+    let outcomes = world.batch(&[
         entry("w", "t", 0, vec![message(1, "a")]),
         // The first two commits are fine; the third has an id that the store has seen.
         entry("w", "s", 1, vec![message(2, "b"), commit(3), message(4, "a")]),
@@ -222,8 +222,8 @@ pub(crate) fn stores_are_listed_by_name(world: &mut World) {
     for store in ["b", "a.b", "a", "a-b", "B", "a:b", "z", "a_b"] {
         assert_eq!(world.append(store, 0, commits(1..=2)), Outcome::Done);
     }
-    let other = vec![entry("w-", "x", 0, commits(1..=1)), entry("w.v", "y", 0, commits(1..=1))];
-    assert_eq!(world.batch(other), [Outcome::Done; 2]);
+    let other = [entry("w-", "x", 0, commits(1..=1)), entry("w.v", "y", 0, commits(1..=1))];
+    assert_eq!(world.batch(&other), [Outcome::Done; 2]);
     let mut expected = ["b", "a.b", "a", "a-b", "B", "a:b", "z", "a_b"].map(name);
     expected.sort();
     let listed = world.log().stores(&workspace("w")).unwrap();
@@ -234,7 +234,7 @@ pub(crate) fn stores_are_listed_by_name(world: &mut World) {
 
 pub(crate) fn workspaces_share_nothing(world: &mut World) {
     let outcomes = world
-        .batch(vec![entry("v", "s", 0, vec![message(1, "m")]), entry("w", "s", 0, commits(1..=2))]);
+        .batch(&[entry("v", "s", 0, vec![message(1, "m")]), entry("w", "s", 0, commits(1..=2))]);
     assert_eq!(outcomes, [Outcome::Done; 2]);
     assert_eq!(world.read("s").commits, commits(1..=2));
     assert_eq!(world.recall("s", "m"), None);

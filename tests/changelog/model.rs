@@ -154,7 +154,7 @@ fn run(world: &mut World, calls: Vec<Call>) {
                     expected.push(models[made.store].append(after, &commits));
                     batch.push(entry("w", STORES[made.store], after, commits));
                 }
-                assert_eq!(world.batch(batch), expected);
+                assert_eq!(world.batch(&batch), expected);
             }
             Call::Checkpoint { store, seq, keep } => {
                 let expected = models[store].put_checkpoint(seq, keep);

@@ -41,12 +41,12 @@ impl World {
 
     /// Appends commits to one store of the workspace "w".
     pub(crate) fn append(&self, store: &str, after: u64, commits: Vec<Commit>) -> Outcome {
-        let [outcome] = self.batch(vec![entry("w", store, after, commits)]).try_into().unwrap();
+        let [outcome] = self.batch(&[entry("w", store, after, commits)]).try_into().unwrap();
         outcome
     }
 
-    pub(crate) fn batch(&self, batch: Vec<AppendTo>) -> Vec<Outcome> {
-        self.log().append(&batch).unwrap().into_iter().map(Outcome::from).collect()
+    pub(crate) fn batch(&self, batch: &[AppendTo]) -> Vec<Outcome> {
+        self.log().append(batch).unwrap().into_iter().map(Outcome::from).collect()
     }
 
     pub(crate) fn read(&self, store: &str) -> Stored {

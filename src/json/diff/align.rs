@@ -9,9 +9,16 @@ use super::{Differ, Difference, Hint, Step};
 use crate::json::pointer::array_index;
 use crate::json::tree::Json;
 
-/// Members and elements that are compared to find the likeliest pairs between two anchors; if
-/// there would be more, the elements are paired in order.
-const LIKENESS_STEPS_MAX: usize = 1 << 16;
+/// Members and elements that are compared to find the likeliest pairs in one gap between anchors;
+/// if there would be more, the elements are paired in order.
+const LIKENESS_STEPS_MAX: usize = 1 << 14;
+
+/// Pairs of elements among which one comparison, in all its arrays together, may search for what
+/// stayed. Where elements repeat the search is quadratic; so many pairs take some 50 ms.
+pub(super) const SEARCH_STEPS_MAX: usize = 1 << 27;
+
+/// Elements that tell a repeated element from another, in arrays too long to be searched.
+const CONTEXT: usize = 32;
 
 /// The part of two versions of an array in which they differ.
 pub(super) struct Window<'a> {
@@ -93,19 +100,127 @@ impl<'a> Differ<'a> {
         let mut interner = Interner::new(base.len() + next.len());
         let before: Vec<Token> = base.iter().map(|e| interner.intern(e.sign())).collect();
         let after: Vec<Token> = next.iter().map(|e| interner.intern(e.sign())).collect();
-        let mut diff = Diff::default();
-        diff.compute_with(Algorithm::Histogram, &before, &after, interner.num_tokens());
-
-        let mut pairs = Vec::new();
-        let (mut base_from, mut next_from) = (0, 0);
-        for hunk in diff.hunks() {
-            let (gone, come) = (range(&hunk.before), range(&hunk.after));
-            pairs.extend((base_from..gone.start).zip(next_from..come.start));
-            (base_from, next_from) = (gone.end, come.end);
-        }
-        pairs.extend((base_from..base.len()).zip(next_from..next.len()));
-        Some(pairs)
+        Some(common_subsequence(&before, &after, &mut self.steps_left))
     }
+}
+
+/// What both have in common and in the same order, as pairs of indices: the longest where no sign
+/// occurs twice, and a long one elsewhere. Signs are numbered as they first occur in `before`.
+pub(super) fn common_subsequence(
+    before: &[Token],
+    after: &[Token],
+    steps_left: &mut usize,
+) -> Vec<(usize, usize)> {
+    let (single, repeats) = single_pairs(before, after);
+    if !repeats {
+        return longest_ascent(&single);
+    }
+    if let Some(pairs) = search(before, after, steps_left) {
+        return pairs;
+    }
+    // Too large to search as a whole. What repeats can be told apart by what follows it, and what
+    // lies between two places that are told apart can be searched by itself.
+    let mut contexts = Interner::new(before.len() + after.len());
+    let before_contexts: Vec<_> =
+        before.windows(CONTEXT).map(|context| contexts.intern(context)).collect();
+    let after_contexts: Vec<_> =
+        after.windows(CONTEXT).map(|context| contexts.intern(context)).collect();
+    let (single, _) = single_pairs(&before_contexts, &after_contexts);
+
+    let mut pairs = Vec::new();
+    let (mut base_from, mut next_from) = (0, 0);
+    let end = (before.len(), after.len());
+    for (base_to, next_to) in longest_ascent(&single).into_iter().chain([end]) {
+        let old = before.get(base_from..base_to).unwrap_or_default();
+        let new = after.get(next_from..next_to).unwrap_or_default();
+        let found = search(old, new, steps_left).unwrap_or_default();
+        pairs.extend(found.into_iter().map(|(old, new)| (base_from + old, next_from + new)));
+        pairs.push((base_to, next_to));
+        (base_from, next_from) = (base_to + 1, next_to + 1);
+    }
+    // The end is no pair.
+    pairs.pop();
+    pairs
+}
+
+/// The pairs of those signs that occur once in each, ascending by the first half; and whether
+/// there are signs that occur in both and more often.
+fn single_pairs(before: &[Token], after: &[Token]) -> (Vec<(usize, usize)>, bool) {
+    /// Where a sign occurs: nowhere, at one place, or at several.
+    #[derive(Clone, Copy)]
+    enum Places {
+        None,
+        One(usize),
+        Many,
+    }
+
+    let places = |signs: &[Token]| {
+        let count = signs.iter().map(|sign| sign.0 as usize + 1).max().unwrap_or(0);
+        let mut places = vec![Places::None; count];
+        for (index, sign) in signs.iter().enumerate() {
+            if let Some(place) = places.get_mut(sign.0 as usize) {
+                *place = match place {
+                    Places::None => Places::One(index),
+                    Places::One(_) | Places::Many => Places::Many,
+                };
+            }
+        }
+        places
+    };
+    let (mut pairs, mut repeats) = (Vec::new(), false);
+    // A sign that occurs once is numbered after all that come before it, so the pairs ascend.
+    for (old, new) in places(before).into_iter().zip(places(after)) {
+        match (old, new) {
+            (Places::One(old), Places::One(new)) => pairs.push((old, new)),
+            (Places::None, _) | (_, Places::None) => {}
+            (Places::Many, _) | (_, Places::Many) => repeats = true,
+        }
+    }
+    (pairs, repeats)
+}
+
+/// Searches a common subsequence where signs may repeat; `None` if the steps left do not suffice.
+fn search(
+    before: &[Token],
+    after: &[Token],
+    steps_left: &mut usize,
+) -> Option<Vec<(usize, usize)>> {
+    *steps_left = steps_left.checked_sub(before.len().checked_mul(after.len())?)?;
+    // Myers rather than the histogram: its recursion is shallow, whatever the input.
+    let mut diff = Diff::default();
+    diff.compute_with(Algorithm::Myers, before, after, 0);
+    let mut pairs = Vec::new();
+    let (mut base_from, mut next_from) = (0, 0);
+    for hunk in diff.hunks() {
+        let (gone, come) = (range(&hunk.before), range(&hunk.after));
+        pairs.extend((base_from..gone.start).zip(next_from..come.start));
+        (base_from, next_from) = (gone.end, come.end);
+    }
+    pairs.extend((base_from..before.len()).zip(next_from..after.len()));
+    Some(pairs)
+}
+
+/// The most pairs that ascend in both halves, of pairs that ascend in the first: what stays where
+/// each element occurs once. The longest common subsequence, in O(n log n).
+fn longest_ascent(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    // For each length, the pair with the smallest end that an ascent of this length can have; and
+    // for each pair, the one before it in the longest ascent that ends with it.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
+    let end_of = |pair: &usize| pairs.get(*pair).map(|(_, next)| *next);
+    for (index, (_, next)) in pairs.iter().enumerate() {
+        let length = ends.partition_point(|pair| end_of(pair) < Some(*next));
+        before.push(length.checked_sub(1).and_then(|shorter| ends.get(shorter)).copied());
+        match ends.get_mut(length) {
+            Some(end) => *end = index,
+            None => ends.push(index),
+        }
+    }
+    let last = ends.last().copied();
+    let chain = std::iter::successors(last, |pair| before.get(*pair).copied().flatten());
+    let mut ascent: Vec<_> = chain.filter_map(|pair| pairs.get(pair).copied()).collect();
+    ascent.reverse();
+    ascent
 }
 
 fn range(range: &Range<u32>) -> Range<usize> {

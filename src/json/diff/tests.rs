@@ -1,5 +1,6 @@
 //! Tests of the difference: that it is one, and that it names the elements that were meant.
 
+use imara_diff::Interner;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -17,12 +18,14 @@ fn applied(difference: &Difference, base: &Json) -> Json {
             let mut next = base.clone();
             for (key, entry) in entries {
                 match entry {
-                    Entry::Add(value) => assert_eq!(next.insert(key.clone(), value.clone()), None),
+                    Entry::Add(value) => {
+                        assert_eq!(next.insert(Key::clone(key), value.clone()), None);
+                    }
                     Entry::Remove => assert!(next.remove(key).is_some()),
                     Entry::Change(Difference::Same) => panic!("nothing changes at {key}"),
                     Entry::Change(inner) => {
                         let value = applied(inner, base.get(key).unwrap());
-                        next.insert(key.clone(), value);
+                        next.insert(Key::clone(key), value);
                     }
                 }
             }
@@ -251,7 +254,49 @@ fn a_reordered_list_keeps_most_of_its_elements() {
     assert_eq!(patch.ops.len(), 40);
 }
 
+#[test]
+fn as_many_elements_stay_as_can() {
+    let list = |ids: &[i64]| Json::Array(ids.iter().map(|id| json!({ "id": id }).into()).collect());
+    let next = list(&[3, 1, 4, 9, 2, 6, 5, 8, 7, 10]);
+    let patch = between(&list(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), &next, &Identity::default());
+    // 1 2 5 7 10, 1 2 6 8 10 or the like stay: five of ten go and come.
+    assert_eq!(patch.ops.len(), 10);
+}
+
+#[test]
+fn a_few_edits_are_found_in_a_long_list_that_repeats_itself() {
+    // Too long to search as a whole, and no element occurs only once.
+    let mut seed = 1_u64;
+    let mut number = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        Json::from((seed >> 40) % 9)
+    };
+    let base: Array = (0..20_000).map(|_| number()).collect();
+    let mut next: Vec<Json> = base.iter().cloned().collect();
+    next.remove(19_000);
+    next.insert(9_000, "new".into());
+    next.insert(3, "new".into());
+    let patch = between(&base.clone().into(), &Array::from(next).into(), &Identity::default());
+    assert_eq!(patch.ops.len(), 3);
+}
+
 proptest! {
+    #[test]
+    fn long_lists_that_repeat_themselves_are_no_exception(
+        a in prop::collection::vec(0_u32..3, 0..200),
+        b in prop::collection::vec(0_u32..3, 0..200),
+    ) {
+        // The ways that no list of a test's size would take: without steps left to search.
+        let mut interner = Interner::new(a.len() + b.len());
+        let a: Vec<_> = a.into_iter().map(|sign| interner.intern(sign)).collect();
+        let b: Vec<_> = b.into_iter().map(|sign| interner.intern(sign)).collect();
+        for mut steps in [0, 100, 10_000, 100_000] {
+            let pairs = align::common_subsequence(&a, &b, &mut steps);
+            prop_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
+            prop_assert!(pairs.iter().all(|(old, new)| a[*old] == b[*new]));
+        }
+    }
+
     #[test]
     fn a_patch_leads_from_one_value_to_the_other((a, b) in arbitrary::pair()) {
         let difference = difference(&a, &b, &Identity::default(), None);
@@ -280,9 +325,8 @@ proptest! {
         b in prop::collection::vec(0_i64..40, 0..150),
         keyed: bool,
     ) {
-        let element = |n: &i64| match keyed {
-            true => Json::from(json!({ "id": n })),
-            false => Json::Int(*n),
+        let element = |n: &i64| {
+            if keyed { Json::from(json!({ "id": n })) } else { Json::Int(*n) }
         };
         let list = |numbers: &[i64]| Json::Array(numbers.iter().map(element).collect());
         let (a, b) = (list(&a), list(&b));
@@ -297,17 +341,14 @@ proptest! {
         inserted in prop::option::of(0_i64..3),
     ) {
         let base = Json::Array(list.iter().copied().map(Json::Int).collect());
-        let (index, op, step) = match inserted {
-            Some(n) => {
-                let index = place.index(list.len() + 1);
-                let path = Pointer::root().child(index.to_string());
-                (index, JsonOp::Add { path, value: n.into() }, Step::Insert(vec![n.into()]))
-            }
-            None => {
-                let index = place.index(list.len());
-                let path = Pointer::root().child(index.to_string());
-                (index, JsonOp::Remove { path }, Step::Delete(1))
-            }
+        let (index, op, step) = if let Some(n) = inserted {
+            let index = place.index(list.len() + 1);
+            let path = Pointer::root().child(index.to_string());
+            (index, JsonOp::Add { path, value: n.into() }, Step::Insert(vec![n.into()]))
+        } else {
+            let index = place.index(list.len());
+            let path = Pointer::root().child(index.to_string());
+            (index, JsonOp::Remove { path }, Step::Delete(1))
         };
         let next = JsonPatch { ops: vec![op] }.apply(&base, &lax()).unwrap();
         let explicit = next.explicit.as_ref();

@@ -46,8 +46,8 @@ impl Parts {
         let op = self.op.ok_or_else(|| malformed("\"op\" is missing"))?;
         let op = op.as_str().ok_or_else(|| malformed("\"op\" is not a string"))?;
         let value = self.value.ok_or_else(|| malformed("\"value\" is missing"));
-        let path = pointer(self.path, "\"path\" is missing or not a string");
-        let from = pointer(self.from, "\"from\" is missing or not a string");
+        let path = pointer(self.path.as_ref(), "\"path\" is missing or not a string");
+        let from = pointer(self.from.as_ref(), "\"from\" is missing or not a string");
         Ok(match op {
             "add" => JsonOp::Add { path: path?, value: value? },
             "remove" => JsonOp::Remove { path: path? },
@@ -60,8 +60,8 @@ impl Parts {
     }
 }
 
-fn pointer(json: Option<Json>, otherwise: &'static str) -> Result<Pointer, PatchErrorKind> {
-    let text = json.as_ref().and_then(Json::as_str).ok_or_else(|| malformed(otherwise))?;
+fn pointer(json: Option<&Json>, otherwise: &'static str) -> Result<Pointer, PatchErrorKind> {
+    let text = json.and_then(Json::as_str).ok_or_else(|| malformed(otherwise))?;
     Ok(Pointer::parse(text)?)
 }
 

@@ -169,12 +169,12 @@ impl Object {
         match &self.0 {
             Shape::Flat(node) if len > FLAT_MEMBERS_MAX => {
                 let items =
-                    node.items.iter().map(|(key, value)| (key.clone(), Slot(value.clone())));
+                    node.items.iter().map(|(key, value)| (Key::clone(key), Slot(value.clone())));
                 let items = items.collect();
                 self.0 = Shape::Tree(Arc::new(Measured { items, bytes: node.bytes }));
             }
             Shape::Tree(node) if len <= FLAT_MEMBERS_MAX / 2 => {
-                let items = node.items.iter().map(|(key, slot)| (key.clone(), slot.0.clone()));
+                let items = node.items.iter().map(|(key, slot)| (Key::clone(key), slot.0.clone()));
                 let items = items.collect();
                 self.0 = Shape::Flat(Arc::new(Measured { items, bytes: node.bytes }));
             }
@@ -240,12 +240,14 @@ fn member_len(key: &str, value: &Json) -> usize {
     value.encoded_len().saturating_add(text_len(key) + 1)
 }
 
+type Member<'a> = (&'a Key, &'a Json);
+
 /// Walks two objects side by side, key by key.
 struct Merge<'a> {
     old: ObjectIter<'a>,
     new: ObjectIter<'a>,
     /// The next member of each that has been taken from its iterator but not been dealt with.
-    met: (Option<(&'a Key, &'a Json)>, Option<(&'a Key, &'a Json)>),
+    met: (Option<Member<'a>>, Option<Member<'a>>),
 }
 
 impl<'a> Iterator for Merge<'a> {

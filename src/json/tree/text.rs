@@ -187,7 +187,7 @@ impl Serialize for Json {
 /// Compact JSON text.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        serde_json::to_writer(Utf8(f), self).map_err(|_| fmt::Error)
+        serde_json::to_writer(Utf8(f), self).map_err(|_error| fmt::Error)
     }
 }
 

@@ -1,3 +1,5 @@
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
+
 use super::*;
 use crate::ids::{Seq, SessionId};
 use crate::json::{JsonOp, PatchError, PatchErrorKind};
@@ -65,7 +67,8 @@ fn a_hello_with_everything() {
 
 #[test]
 fn a_seq_that_nobody_has_seen_is_no_error() {
-    for (text, seq) in [("1e300", i64::MAX), ("18446744073709551615", i64::MAX), ("-1e300", i64::MIN)]
+    for (text, seq) in
+        [("1e300", i64::MAX), ("18446744073709551615", i64::MAX), ("-1e300", i64::MIN)]
     {
         let hello = read_hello(&format!(r#"{{"type":"hello","seqs":{{"a":{text}}}}}"#));
         assert_eq!(hello.seqs, [(store("a"), seq)].into());
@@ -182,41 +185,50 @@ fn a_garbled_patch_says_which_it_was() {
 fn a_value_as_deep_as_allowed_is_read() {
     let deepest = format!("{}{}", "[".repeat(64), "]".repeat(64));
     let text = format!(
-        r#"{{"type":"patch","store":"a","seq":1,"patch":[{{"op":"add","path":"","value":{deepest}}}]}}"#
+        r#"{{"type":"patch","store":"a","seq":1,
+            "patch":[{{"op":"add","path":"","value":{deepest}}}]}}"#
     );
     assert!(matches!(read(&text), Request::Patch { .. }));
 }
 
 /// The wire contract, byte for byte: clients are written against these lines.
+#[track_caller]
+fn says(delivery: &Delivery, expected: &str) {
+    let text = encode(delivery);
+    assert_eq!(text, expected);
+    let read: ServerMessage<'_> = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, message(delivery), "a client reads what the server wrote");
+}
+
 #[test]
-fn what_the_server_says() {
-    let check = |delivery: &Delivery, expected: &str| {
-        let text = encode(delivery);
-        assert_eq!(text, expected);
-        let read: ServerMessage<'_> = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, message(delivery), "a client reads what the server wrote");
-    };
+fn what_is_said_of_a_store() {
     let (a, seq) = (store("a"), Seq(13));
     let edit = patch(r#"[{"op":"replace","path":"/x","value":2}]"#);
     let state = json(r#"{"x":1.0,"text":"\u2028 \"quoted\""}"#);
-    check(
+    says(
         &Delivery::Snapshot { store: a.clone(), seq, state, cursor: None },
-        "{\"type\":\"snapshot\",\"store\":\"a\",\"seq\":13,\"state\":{\"text\":\"\u{2028} \\\"quoted\\\"\",\"x\":1.0}}",
+        concat!(
+            r#"{"type":"snapshot","store":"a","seq":13,"#,
+            "\"state\":{\"text\":\"\u{2028} \\\"quoted\\\"\",\"x\":1.0}}",
+        ),
     );
-    check(
+    says(
         &Delivery::Patch {
             store: a.clone(),
             seq,
             patch: Arc::new(edit.clone()),
             cursor: Some(Cursor { seq, heads: vec![] }),
         },
-        r#"{"type":"patch","store":"a","seq":13,"patch":[{"op":"replace","path":"/x","value":2}],"cursor":"AQAAAAAAAAAN"}"#,
+        concat!(
+            r#"{"type":"patch","store":"a","seq":13,"#,
+            r#""patch":[{"op":"replace","path":"/x","value":2}],"cursor":"AQAAAAAAAAAN"}"#,
+        ),
     );
-    check(
+    says(
         &Delivery::Sync { store: a.clone(), message: vec![0, 1, 255] },
         r#"{"type":"sync","store":"a","message":"AAH/"}"#,
     );
-    check(
+    says(
         &Delivery::Ready {
             seqs: vec![(store("b"), Seq(1)), (a.clone(), Seq(0))],
             cursors: Some(vec![(a.clone(), Cursor { seq: Seq(0), heads: vec![] })]),
@@ -224,34 +236,44 @@ fn what_the_server_says() {
         r#"{"type":"ready","seqs":{"a":0,"b":1},"cursors":{"a":"AQAAAAAAAAAA"}}"#,
     );
     let id = MessageId::new("i");
-    check(
+    says(
         &Delivery::Ack { store: a.clone(), id, seq, patch: JsonPatch::default(), cursor: None },
         r#"{"type":"ack","store":"a","id":"i","seq":13,"patch":[]}"#,
     );
-    check(
+    says(
         &Delivery::Ack { store: a, id: None, seq, patch: edit, cursor: None },
-        r#"{"type":"ack","store":"a","id":null,"seq":13,"patch":[{"op":"replace","path":"/x","value":2}]}"#,
+        concat!(
+            r#"{"type":"ack","store":"a","id":null,"seq":13,"#,
+            r#""patch":[{"op":"replace","path":"/x","value":2}]}"#,
+        ),
     );
+}
+
+#[test]
+fn what_is_said_of_messages_and_sessions() {
     let refusal = Refusal::Patch(PatchError { op: 2, kind: PatchErrorKind::TestFailed });
     let (name, id) = (Some("a".to_owned()), Some("i".to_owned()));
-    check(
+    says(
         &Delivery::Nack { store: name.clone(), id, refusal },
-        r#"{"type":"nack","store":"a","id":"i","code":"test-failed","message":"operation 2: the value is not the one that is expected"}"#,
+        concat!(
+            r#"{"type":"nack","store":"a","id":"i","code":"test-failed","#,
+            r#""message":"operation 2: the value is not the one that is expected"}"#,
+        ),
     );
-    check(
+    says(
         &Delivery::Error { store: name, refusal: Refusal::NoStore },
         r#"{"type":"error","code":"no-store","message":"there is no such store","store":"a"}"#,
     );
-    check(
+    says(
         &Delivery::Error { store: None, refusal: Refusal::BadMessage("what?".to_owned()) },
         r#"{"type":"error","code":"bad-message","message":"what?"}"#,
     );
     let (session, user) = (SessionId(7), "ada".to_owned());
-    check(
+    says(
         &Delivery::Presence { session, user: user.clone(), data: Some(json(r#"{"at":1}"#)) },
         r#"{"type":"presence","session":"s7","user":"ada","data":{"at":1}}"#,
     );
-    check(
+    says(
         &Delivery::Presence { session, user, data: None },
         r#"{"type":"presence","session":"s7","user":"ada","data":null}"#,
     );
@@ -259,9 +281,8 @@ fn what_the_server_says() {
 
 #[test]
 fn what_a_client_writes_the_server_reads() {
-    let patch = JsonPatch {
-        ops: vec![JsonOp::Add { path: "/x".parse().unwrap(), value: json("[1]") }],
-    };
+    let patch =
+        JsonPatch { ops: vec![JsonOp::Add { path: "/x".parse().unwrap(), value: json("[1]") }] };
     let message = ClientMessage::Patch(protocol::Patch {
         store: "a".into(),
         seq: protocol::Whole(-1),
@@ -272,4 +293,48 @@ fn what_a_client_writes_the_server_reads() {
     assert_eq!(ClientMessage::parse(&text).unwrap(), message);
     let expected = Request::Patch { store: store("a"), seq: -1, id: MessageId::new("i"), patch };
     assert_eq!(read(&text), expected);
+}
+
+mod hostile {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SOUND: &[&str] = &[
+        r#"{"type":"hello","seqs":{"a":1},"sync":{"b":"AAEC"},"cursors":{"a":"AQAAAAAAAAAN"}}"#,
+        r#"{"type":"patch","store":"a","seq":1,"patch":[{"op":"add","path":"/a","value":[{}]}]}"#,
+        r#"{"type":"presence","data":{"x":[1.5,null,"\u0041"]}}"#,
+    ];
+
+    proptest! {
+        /// Whatever comes in, something comes out, and it can be told to the client.
+        #[test]
+        fn text_is_read_or_refused(text in ".*") {
+            answer(&text);
+        }
+
+        #[test]
+        fn damaged_messages_are_read_or_refused(
+            index in 0..SOUND.len(),
+            at in any::<prop::sample::Index>(),
+            removed in 0_usize..9,
+            inserted in r#"[\[\]{}",:0-9a-z\\]{0,9}"#,
+        ) {
+            let mut text: Vec<char> = SOUND[index].chars().collect();
+            let at = at.index(text.len());
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, inserted.chars());
+            answer(&text.into_iter().collect::<String>());
+        }
+    }
+
+    fn answer(text: &str) {
+        if let Request::Garbled { reason } = read(text) {
+            let delivery = if reason.patch {
+                Delivery::Nack { store: reason.store, id: reason.id, refusal: reason.refusal }
+            } else {
+                Delivery::Error { store: reason.store, refusal: reason.refusal }
+            };
+            serde_json::from_str::<ServerMessage<'_>>(&encode(&delivery)).unwrap();
+        }
+    }
 }

@@ -3,7 +3,8 @@ use crate::document::Strings;
 use crate::json::{Json, JsonLimits};
 use crate::workspace::{Durability, Scope};
 
-/// Reads a configuration; an empty environment unless one is given.
+/// Reads a configuration from a file and an environment.
+#[expect(clippy::unwrap_in_result, reason = "the error is what is tested")]
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statehouse.toml");
@@ -63,13 +64,8 @@ fn every_key_means_something() {
     .unwrap();
     assert_eq!((config.listen.as_str(), config.data.to_str()), ("127.0.0.1:0", Some("/srv/state")));
     assert_eq!(config.origins, ["https://app.example"]);
-    let limits = Limits {
-        idle_ms: 1,
-        memory_bytes: 2,
-        outbox_bytes: 3,
-        frame_bytes: 4,
-        message_bytes: 5,
-    };
+    let limits =
+        Limits { idle_ms: 1, memory_bytes: 2, outbox_bytes: 3, frame_bytes: 4, message_bytes: 5 };
     assert_eq!(config.limits, limits);
     let workspace = config.workspace;
     assert_eq!(workspace.durability, Durability::Relaxed);
@@ -121,7 +117,8 @@ fn the_environment_goes_before_the_file() {
         ("STATEHOUSE_SERVER", "http://elsewhere"),
         ("PATH", "/bin"),
     ];
-    let config = read("listen = \"x\"\n[limits]\nidle_ms = 1\nmemory_bytes = 2", &environment).unwrap();
+    let config =
+        read("listen = \"x\"\n[limits]\nidle_ms = 1\nmemory_bytes = 2", &environment).unwrap();
     assert_eq!(config.listen, "127.0.0.1:1");
     assert_eq!(config.data, Path::new("2026"), "a number where a text is expected is its text");
     assert_eq!((config.limits.idle_ms, config.limits.memory_bytes), (7, 2));

@@ -19,8 +19,18 @@ use crate::storage::StorageError;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// The kernel gives the lock back when the file is closed, also if the process is killed.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    /// The kernel gives the lock back when the file is closed, also if the process is killed. But
+    /// a process that is just being started by this one holds the file open too, until its program
+    /// runs: only giving the lock back by ourselves lets the folder be opened again at once.
+    fn drop(&mut self) {
+        match self.lock.unlock() {
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 impl Folder {
@@ -34,7 +44,7 @@ impl Folder {
             .open(path.join("statehouse.lock"))
             .map_err(|error| failed("open the lock file", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(StorageError::InUse.into()),
             Err(TryLockError::Error(error)) => Err(failed("lock the data folder", &error)),
         }
@@ -52,22 +62,18 @@ impl Folder {
 
     /// Leaves a database that SQLite may open: a new one if there was none.
     ///
-    /// To SQLite an empty file is an empty database. Here it is a damaged one, because a new
-    /// database gets its name only when it is complete.
+    /// A new database gets its name only when it is complete. So one that is there was complete
+    /// once, and an empty file, which to SQLite is an empty database, is a damaged one.
     pub(super) fn settle(&self) -> Result<(), Fault> {
-        let (database, wal) = (self.database(), self.wal());
-        let length = length(&database).map_err(|error| failed("see the database", &error))?;
-        match length {
-            Some(0) => Err(Fault::damaged("the database file is empty")),
-            Some(_) => {
-                wal::check(&wal)?;
-                self.settle_writes()
-            }
-            None if wal.exists() => {
-                Err(Fault::damaged("the database file is gone, its write-ahead log is not"))
-            }
-            None => self.create(),
+        let there = |path: &Path| path.try_exists().map_err(|error| failed("see a file", &error));
+        if there(&self.database())? {
+            wal::check(&self.wal())?;
+            return self.settle_writes();
         }
+        if there(&self.wal())? {
+            return Err(Fault::damaged("the database file is gone, its write-ahead log is not"));
+        }
+        self.create()
     }
 
     /// Puts on stable storage what a former process wrote.
@@ -125,13 +131,4 @@ fn make(path: &Path) -> io::Result<()> {
 /// Puts the names in a folder on stable storage. Only Unix can, and only Unix needs it.
 fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-/// The length of a file, if it is there.
-fn length(path: &Path) -> io::Result<Option<u64>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -17,19 +17,20 @@ pub(super) const STORES: i64 = 0;
 pub(super) const OPENINGS: i64 = -1;
 // A positive space is the store of that number: its message ids, each with the seq of its commit.
 
-/// One name. The first of every space is "" and the last one's `next` is "".
+/// The row of a name. The first of every space is "" and the last one's `next` is "".
 #[derive(Debug)]
-struct Link {
+pub(super) struct Link {
     name: String,
-    value: i64,
+    /// The number of the name.
+    pub(super) value: i64,
     next: String,
 }
 
 /// Where a name is, or would be.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// It is there, with this number.
-    Taken(i64),
+    /// It is there.
+    Taken(Link),
     /// It is not there.
     Free(Gap),
 }
@@ -46,7 +47,7 @@ pub(super) fn found(database: &Connection, space: i64) -> Result<(), Fault> {
 /// The number of a name.
 pub(super) fn get(database: &Connection, space: i64, name: &str) -> Result<Option<i64>, Fault> {
     Ok(match place(database, space, name)? {
-        Place::Taken(value) => Some(value),
+        Place::Taken(link) => Some(link.value),
         Place::Free(_) => None,
     })
 }
@@ -55,7 +56,7 @@ pub(super) fn get(database: &Connection, space: i64, name: &str) -> Result<Optio
 pub(super) fn place(database: &Connection, space: i64, name: &str) -> Result<Place, Fault> {
     let link = at_or_before(database, space, name)?;
     if link.name == name {
-        return Ok(Place::Taken(link.value));
+        return Ok(Place::Taken(link));
     }
     if link.next.is_empty() || *link.next > *name {
         return Ok(Place::Free(Gap(link)));
@@ -78,11 +79,12 @@ pub(super) fn add(
 }
 
 /// Gives a name that is there another number.
-pub(super) fn set(database: &Connection, space: i64, name: &str, value: i64) -> Result<(), Fault> {
-    let mut link = at_or_before(database, space, name)?;
-    if link.name != name {
-        return Err(broken());
-    }
+pub(super) fn set(
+    database: &Connection,
+    space: i64,
+    mut link: Link,
+    value: i64,
+) -> Result<(), Fault> {
     link.value = value;
     update(database, space, &link)
 }

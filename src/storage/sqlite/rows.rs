@@ -92,7 +92,8 @@ pub(super) struct StoreRow {
 }
 
 impl StoreRow {
-    /// Reads the row of the store that has this number.
+    /// Reads the row of the store that has this number, and checks that there are no commits which
+    /// it does not know. That those are there which it knows is seen when they are read.
     pub(super) fn read(
         database: &Connection,
         id: i64,
@@ -106,11 +107,12 @@ impl StoreRow {
         let missing = || Err(Fault::damaged("its row is missing"));
         let (row, crc) = row.optional()?.unwrap_or_else(missing)?;
         row.crc(workspace, store)?.check(crc, || "its row does not match its checksum".into())?;
-        if row.trimmed <= row.checkpoint && row.checkpoint <= row.newest {
-            Ok(row)
-        } else {
-            Err(Fault::damaged("its row cannot be true"))
+        if row.trimmed > row.checkpoint || row.checkpoint > row.newest {
+            return Err(Fault::damaged("its row cannot be true"));
         }
+        // A row from before, which the disk never replaced, has a checksum too.
+        no_other_commits(database, id, row.trimmed, row.newest)?;
+        Ok(row)
     }
 
     fn decode(id: i64, row: &Row<'_>) -> Result<(Self, i64), Fault> {
@@ -215,19 +217,20 @@ pub(super) fn commits(
     }
 }
 
-/// Checks that a store has no commits but those from one seq up to another.
-pub(super) fn no_other_commits(
+/// Checks that a store has no commits but those after one seq and up to another.
+fn no_other_commits(
     database: &Connection,
     store: i64,
-    (first, last): (Seq, Seq),
+    trimmed: Seq,
+    newest: Seq,
 ) -> Result<(), Fault> {
     let mut statement = database.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM commits WHERE store = ?1 AND seq < ?2)
+        "SELECT EXISTS (SELECT 1 FROM commits WHERE store = ?1 AND seq <= ?2)
              OR EXISTS (SELECT 1 FROM commits WHERE store = ?1 AND seq > ?3)",
     )?;
-    let range = params![store, number(first)?, number(last)?];
+    let range = params![store, number(trimmed)?, number(newest)?];
     if statement.query_row(range, |row| row.get(0))? {
-        return Err(Fault::damaged("it has commits that were never written"));
+        return Err(Fault::damaged("it has commits that its row does not know"));
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ fn set_up(database: &Connection) -> Result<(), Fault> {
 fn check(database: &Connection) -> Result<(), Fault> {
     let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if number("application_id")? != APPLICATION_ID {
-        return Err(Fault::damaged("the database file is not one of this server"));
+        return Err(Fault::damaged("the database file is empty or not one of this server"));
     }
     match number("user_version")? {
         FORMAT => {}
@@ -147,8 +147,12 @@ fn check(database: &Connection) -> Result<(), Fault> {
         }
         _ => return Err(Fault::damaged("the database file has no format version")),
     }
-    let query = "SELECT sql FROM sqlite_schema ORDER BY rowid";
-    let mut statement = database.prepare(query)?;
+    // All that is about our tables, so that nobody's trigger writes along; other tables are those of
+    // tools, for replication say.
+    let mut statement = database.prepare(
+        "SELECT sql FROM sqlite_schema
+         WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints') ORDER BY rowid",
+    )?;
     let tables = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
     let tables = tables.collect::<Result<Vec<_>, _>>()?;
     if !tables.iter().map(Option::as_deref).eq(TABLES.map(Some)) {

@@ -31,7 +31,6 @@ pub(super) fn stored(
             return Err(Fault::damaged(format!("checkpoint {} is missing", row.checkpoint)));
         }
         let range = (row.trimmed.next(), row.newest);
-        rows::no_other_commits(view, id, range)?;
         Ok(Stored {
             start: accept::start(row.newest),
             checkpoint,

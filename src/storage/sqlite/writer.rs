@@ -100,7 +100,7 @@ fn append_entry(
     accept::check(append)?;
     let place = names::place(database, names::STORES, &view::path(workspace, &append.store))?;
     let mut row = match &place {
-        Place::Taken(id) => StoreRow::read(database, *id, workspace, &append.store)?,
+        Place::Taken(link) => StoreRow::read(database, link.value, workspace, &append.store)?,
         Place::Free(_) => StoreRow::default(),
     };
     let (known, new) = accept::split(append, row.newest)?;
@@ -144,7 +144,7 @@ fn next_store(database: &Connection) -> Result<i64, Fault> {
 fn remember(database: &Connection, store: i64, commit: &Commit) -> Result<(), Fault> {
     let Some(id) = &commit.origin.id else { return Ok(()) };
     match names::place(database, store, id.as_str())? {
-        Place::Taken(former) => Err(accept::repeated(commit.seq, rows::seq(former)?).into()),
+        Place::Taken(former) => Err(accept::repeated(commit.seq, rows::seq(former.value)?).into()),
         Place::Free(gap) => {
             names::add(database, store, gap, id.as_str(), rows::number(commit.seq)?)
         }
@@ -202,14 +202,17 @@ fn heads_at(
 /// Counts an opening of a workspace.
 pub(super) fn opening(database: &Connection, workspace: &WorkspaceId) -> Result<u32, Fault> {
     let name = workspace.as_str();
-    let opening = match names::place(database, names::OPENINGS, name)? {
+    match names::place(database, names::OPENINGS, name)? {
         Place::Free(gap) => {
             names::add(database, names::OPENINGS, gap, name, 0)?;
-            return Ok(0);
+            Ok(0)
         }
-        Place::Taken(last) => u32::try_from(last).ok().and_then(|last| last.checked_add(1)),
-    };
-    let opening = opening.ok_or_else(|| StorageError::Failed("too many openings".to_owned()))?;
-    names::set(database, names::OPENINGS, name, opening.into())?;
-    Ok(opening)
+        Place::Taken(last) => {
+            let opening = u32::try_from(last.value).ok().and_then(|last| last.checked_add(1));
+            let too_many = || StorageError::Failed("too many openings".to_owned());
+            let opening = opening.ok_or_else(too_many)?;
+            names::set(database, names::OPENINGS, last, opening.into())?;
+            Ok(opening)
+        }
+    }
 }

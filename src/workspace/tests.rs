@@ -1,0 +1,295 @@
+//! A small world around the pure heart: clients of every dialect, a log that may fail, and cuts.
+//!
+//! Whatever happens, a client is only ever shown states that are durable and that are the same for
+//! everyone at that seq; and when all is quiet, everyone has the same.
+
+mod client;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::document::Document;
+use crate::json::{Json, arbitrary};
+use client::{Client, Kind};
+
+const STORE: &str = "store";
+
+/// The log, and what is true of it.
+#[derive(Debug)]
+struct Log {
+    commits: Vec<Commit>,
+    replica: Document,
+    /// The state at every durable seq.
+    states: BTreeMap<Seq, Json>,
+}
+
+impl Log {
+    fn new(config: &StoreConfig) -> Self {
+        let policy = Arc::new(config.policy.clone());
+        let replica = Document::load(policy, None, &[]).unwrap();
+        let states = BTreeMap::from([(Seq(0), config.initial.clone())]);
+        Self { commits: Vec::new(), replica, states }
+    }
+
+    fn newest(&self) -> Seq {
+        self.commits.last().map_or(Seq(0), |commit| commit.seq)
+    }
+
+    /// Appends as a real log does: what does not follow on its newest commit is refused.
+    fn append(&mut self, append: Append) -> bool {
+        if append.after != self.newest() {
+            return false;
+        }
+        for commit in append.commits {
+            assert_eq!(commit.seq, self.newest().next());
+            let decode = |bytes: &Vec<u8>| automerge::Change::from_bytes(bytes.clone()).unwrap();
+            self.replica.receive(commit.changes.iter().map(decode).collect()).unwrap();
+            assert_eq!(commit.heads, self.replica.heads());
+            self.states.insert(commit.seq, self.replica.json());
+            self.commits.push(commit);
+        }
+        true
+    }
+}
+
+struct World {
+    workspace: Workspace,
+    config: Arc<StoreConfig>,
+    log: Log,
+    saves: VecDeque<(SaveId, Vec<Append>)>,
+    clients: Vec<Client>,
+    sessions: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Edit { client: Index, place: Index, kind: u8, value: Json },
+    Hear { client: Index },
+    Save,
+    FailToSave,
+    Cut { client: Index },
+    Resync { client: Index },
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let edit = (any::<Index>(), any::<Index>(), any::<u8>(), arbitrary::scalar());
+    let step = prop_oneof![
+        8 => edit.prop_map(|(client, place, kind, value)| Step::Edit { client, place, kind, value }),
+        8 => any::<Index>().prop_map(|client| Step::Hear { client }),
+        6 => Just(Step::Save),
+        1 => Just(Step::FailToSave),
+        1 => any::<Index>().prop_map(|client| Step::Cut { client }),
+        1 => any::<Index>().prop_map(|client| Step::Resync { client }),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+impl World {
+    fn new(initial: Json, kinds: &[Kind]) -> Self {
+        let name: StoreName = STORE.parse().unwrap();
+        let config = StoreConfig { initial, ..StoreConfig::open(name) };
+        let log = Log::new(&config);
+        let clients = kinds.iter().enumerate().map(|(n, kind)| Client::new(*kind, n)).collect();
+        let mut world = Self {
+            workspace: open(&config, 0),
+            config: Arc::new(config),
+            log,
+            saves: VecDeque::new(),
+            clients,
+            sessions: 0,
+        };
+        for client in 0..world.clients.len() {
+            world.connect(client);
+        }
+        world
+    }
+
+    fn give(&mut self, turn: Vec<Input>) {
+        let effects = self.workspace.handle(turn, Millis(1));
+        for effect in effects {
+            match effect {
+                Effect::Load { store } => {
+                    let stored = Stored { commits: self.log.commits.clone(), ..Stored::default() };
+                    let result = Recovered::build(Arc::clone(&self.config), stored).map(Box::new);
+                    self.give(vec![Input::Loaded { store, result }]);
+                }
+                Effect::Save { save, appends } => self.saves.push_back((save, appends)),
+                Effect::Deliver { to, delivery } => {
+                    for client in &mut self.clients {
+                        if client.session.is_some_and(|session| to.contains(&session)) {
+                            client.receive(delivery.clone());
+                        }
+                    }
+                }
+                Effect::Close { session, refusal } => {
+                    assert_eq!(refusal, Refusal::NoProgress);
+                    for client in &mut self.clients {
+                        if client.session == Some(session) {
+                            client.session = None;
+                            client.inbox.clear();
+                        }
+                    }
+                }
+                Effect::Checkpoint { .. }
+                | Effect::Recall { .. }
+                | Effect::Fire(_)
+                | Effect::Answer { .. } => {}
+            }
+        }
+    }
+
+    fn connect(&mut self, client: usize) {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        self.give(vec![Input::Attach { session, user: "u".to_owned() }]);
+        let requests = self.clients[client].connect(session);
+        self.say(client, requests);
+    }
+
+    fn cut(&mut self, client: usize) {
+        if let Some(session) = self.clients[client].session.take() {
+            self.clients[client].inbox.clear();
+            self.give(vec![Input::Detach { session }]);
+        }
+    }
+
+    fn say(&mut self, client: usize, requests: Vec<Request>) {
+        let Some(session) = self.clients[client].session else {
+            return;
+        };
+        let turn = requests.into_iter().map(|request| Input::Say { session, request }).collect();
+        self.give(turn);
+    }
+
+    fn hear(&mut self, client: usize) -> bool {
+        let Some(delivery) = self.clients[client].inbox.pop_front() else {
+            return false;
+        };
+        let requests = self.clients[client].hear(delivery, &self.log.states);
+        self.say(client, requests);
+        true
+    }
+
+    fn save(&mut self, works: bool) -> bool {
+        let Some((save, appends)) = self.saves.pop_front() else {
+            return false;
+        };
+        let mut failed = Vec::new();
+        for append in appends {
+            let store = append.store.clone();
+            if !(works && self.log.append(append)) {
+                failed.push((store, "planned".to_owned()));
+            }
+        }
+        self.give(vec![Input::Saved { save, failed }]);
+        true
+    }
+
+    fn step(&mut self, step: Step) {
+        let of = |client: Index, world: &Self| client.index(world.clients.len());
+        match step {
+            Step::Edit { client, place, kind, value } => {
+                let client = of(client, self);
+                let requests = self.clients[client].edit(place, kind, value);
+                self.say(client, requests);
+            }
+            Step::Hear { client } => {
+                self.hear(of(client, self));
+            }
+            Step::Save => {
+                self.save(true);
+            }
+            Step::FailToSave => {
+                self.save(false);
+            }
+            Step::Cut { client } => {
+                let client = of(client, self);
+                if self.clients[client].session.is_some() {
+                    self.cut(client);
+                } else {
+                    self.connect(client);
+                }
+            }
+            Step::Resync { client } => {
+                let client = of(client, self);
+                if let Some(session) = self.clients[client].session {
+                    self.clients[client].overflow();
+                    self.give(vec![Input::Resync { session }]);
+                }
+            }
+            Step::Restart => {
+                for client in 0..self.clients.len() {
+                    self.cut(client);
+                }
+                // A crash: what was on its way to the log may or may not have arrived.
+                if self.sessions.is_multiple_of(2)
+                    && let Some((_, appends)) = self.saves.pop_front()
+                {
+                    for append in appends {
+                        self.log.append(append);
+                    }
+                }
+                self.saves.clear();
+                self.workspace = open(&self.config, self.sessions);
+                for client in 0..self.clients.len() {
+                    self.connect(client);
+                }
+            }
+        }
+    }
+
+    /// Lets everything go well until nothing happens any more.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            for client in 0..self.clients.len() {
+                if self.clients[client].session.is_none() {
+                    self.connect(client);
+                }
+            }
+            let saved = self.save(true);
+            let heard = (0..self.clients.len()).filter(|client| self.hear(*client)).count();
+            if !saved && heard == 0 {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+}
+
+fn open(config: &StoreConfig, life: u64) -> Workspace {
+    let mut actor = [7; 16];
+    actor[..8].copy_from_slice(&life.to_be_bytes());
+    let config = WorkspaceConfig { stores: vec![config.clone()], ..WorkspaceConfig::default() };
+    Workspace::open(Opening { config: Arc::new(config), stored: Vec::new(), epoch: 0, actor })
+}
+
+proptest! {
+    #[test]
+    fn everyone_ends_with_the_same_and_nobody_sees_what_can_be_lost(
+        initial in arbitrary::json(), steps in steps(),
+    ) {
+        let kinds = [Kind::Ack, Kind::Ack, Kind::Legacy, Kind::Legacy, Kind::Crdt, Kind::Crdt];
+        let mut world = World::new(initial, &kinds);
+        for step in steps {
+            world.step(step);
+        }
+        world.settle();
+        let newest = world.log.newest();
+        let state = world.log.states[&newest].clone();
+        for client in &world.clients {
+            prop_assert_eq!(client.state(), state.clone(), "{:?}", client);
+        }
+        let ids: Vec<&MessageId> =
+            world.log.commits.iter().filter_map(|commit| commit.origin.id.as_ref()).collect();
+        for client in &world.clients {
+            for id in &client.acknowledged {
+                prop_assert_eq!(ids.iter().filter(|other| **other == id).count(), 1);
+            }
+        }
+    }
+}
