@@ -6,6 +6,8 @@
 //! text. The server reads [`ClientMessage`]s and writes [`ServerMessage`]s, a client the other way
 //! round, so both go both ways.
 
+// Seqs, lengths and indices come off the wire here: no sum may wrap, no cast may cut.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod codes;

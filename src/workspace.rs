@@ -6,6 +6,9 @@
 //! same way: a base is found, the document takes the change, the commit gets the next seq, and
 //! what tells of it is held until the log says that it is durable.
 
+// Seqs, lengths and indices come off the wire here: no sum may wrap, no cast may cut.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions)]
+
 mod ask;
 pub mod commit;
 pub mod config;
@@ -173,7 +176,7 @@ impl Workspace {
                 self.recalled.insert((store, id), found);
                 self.unpark(now);
             }
-            Input::Checkpointed { store, done: _ } => {
+            Input::Checkpointed { store, .. } => {
                 let key = StoreKey { name: store, owner: None };
                 if let Some(Slot::Loaded(store)) = self.stores.get_mut(&key) {
                     store.checkpointed();

@@ -36,7 +36,7 @@ pub(super) fn contained<T>(
 pub(super) fn open_message(bytes: &[u8]) -> Result<(Message, Vec<Change>), DocumentError> {
     check_framing(bytes).ok_or_else(|| DocumentError::Malformed("its framing".to_owned()))?;
     contained(|| {
-        let message = Message::decode(bytes).map_err(malformed)?;
+        let message = Message::decode(bytes).map_err(|error| malformed(&error))?;
         let mut changes = Vec::new();
         for chunks in message.changes.iter() {
             open_chunks(chunks, &mut changes)?;
@@ -52,10 +52,13 @@ fn open_chunks(bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentEr
         let (kind, chunk) = input.chunk().ok_or_else(|| malformed("a cut chunk"))?;
         match kind {
             CHUNK_DOCUMENT => {
-                changes.extend(Automerge::load(chunk).map_err(malformed)?.get_changes(&[]));
+                changes.extend(
+                    Automerge::load(chunk).map_err(|error| malformed(&error))?.get_changes(&[]),
+                );
             }
             CHUNK_CHANGE | CHUNK_DEFLATED => {
-                changes.push(Change::from_bytes(chunk.to_vec()).map_err(malformed)?);
+                changes
+                    .push(Change::from_bytes(chunk.to_vec()).map_err(|error| malformed(&error))?);
             }
             _ => return Err(malformed("an unknown kind of chunk")),
         }
@@ -63,7 +66,7 @@ fn open_chunks(bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentEr
     Ok(())
 }
 
-fn malformed(error: impl ToString) -> DocumentError {
+fn malformed<E: ToString + ?Sized>(error: &E) -> DocumentError {
     DocumentError::Malformed(error.to_string())
 }
 

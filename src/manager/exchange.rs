@@ -408,7 +408,7 @@ impl Standing {
 }
 
 /// A call to the container, which has to answer in time.
-async fn called<T>(call: container::Answer<'_, T>) -> Result<T, ManagerError> {
+async fn called<T>(call: container::Call<'_, T>) -> Result<T, ManagerError> {
     let answer = timeout(Duration::from_millis(CALL_MS_MAX), call).await;
     Ok(answer.map_err(|_elapsed| ManagerError::ContainerSilent { ms_max: CALL_MS_MAX })??)
 }

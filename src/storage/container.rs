@@ -69,7 +69,7 @@ pub enum ContainerError {
 }
 
 /// What a call to a container comes to. It is boxed so that a server can hold any container.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ContainerError>> + Send + 'a>>;
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, ContainerError>> + Send + 'a>>;
 
 /// The user's own durable place for plain JSON.
 ///
@@ -83,13 +83,13 @@ pub trait Container: fmt::Debug + Send + Sync + 'static {
     fn load_all_stores<'a>(
         &'a self,
         stores: &'a [StoreName],
-    ) -> Answer<'a, BTreeMap<StoreName, Json>>;
+    ) -> Call<'a, BTreeMap<StoreName, Json>>;
 
     /// Saves stores, each as [`Container::save_store`] does. One that is refused does not keep the
     /// others from being saved; the error is the first.
-    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Answer<'a, ()>;
+    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Call<'a, ()>;
 
     /// Saves a store over the state that was last seen of it: the last that was loaded, saved, or
     /// reported as [`ContainerError::Changed`]. Over any other state it saves nothing.
-    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Answer<'a, ()>;
+    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Call<'a, ()>;
 }

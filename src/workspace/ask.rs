@@ -7,7 +7,7 @@ use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
 use crate::ids::{Millis, Seq, StoreName};
 use crate::json::merge::merge;
-use crate::json::{Explicit, Json, JsonLimits, between};
+use crate::json::{Explicit, Json, JsonLimits, Key, between};
 
 impl Workspace {
     /// Answers questions in order, as far as the stores that they need are there.
@@ -150,8 +150,8 @@ fn next_state(base: &Json, change: &Change) -> Result<(Json, Option<Explicit>), 
                 return Err(Refusal::NotAnObject);
             };
             let mut members = members.clone();
-            for (key, value) in updates.iter() {
-                members.insert(key.clone(), value.clone());
+            for (key, value) in updates {
+                members.insert(Key::clone(key), value.clone());
             }
             Json::Object(members)
         }

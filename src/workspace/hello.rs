@@ -15,16 +15,11 @@ impl Workspace {
     /// The stores that a hello is about: all, or those that it names, in the order of the stores.
     fn hello_keys(&self, id: SessionId, hello: &Hello) -> Vec<StoreKey> {
         let named = hello.seqs.keys().chain(hello.sync.keys()).chain(hello.cursors.keys());
-        let mut names: Vec<StoreName> = match &hello.stores {
-            Some(stores) => stores.clone(),
-            None => {
-                let mut names: Vec<StoreName> =
-                    self.config.stores.iter().map(|store| store.name.clone()).collect();
-                names.extend(self.shared_names());
-                names.extend(named.cloned());
-                names
-            }
+        let all = || {
+            let listed = self.config.stores.iter().map(|store| store.name.clone());
+            listed.chain(self.shared_names()).chain(named.cloned()).collect()
         };
+        let mut names: Vec<StoreName> = hello.stores.clone().unwrap_or_else(all);
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names.iter().map(|name| self.key(name, Some(id))).collect()
@@ -57,12 +52,11 @@ impl Workspace {
                 self.complain(id, Some(key.name.to_string()), refusal);
                 continue;
             }
-            match hello.sync.get(&key.name) {
-                Some(message) => self.greet_in_crdt(id, key, message, now),
-                None => {
-                    let seq = hello.seqs.get(&key.name).copied();
-                    self.greet_in_json(id, key, seq, hello.cursors.get(&key.name));
-                }
+            if let Some(message) = hello.sync.get(&key.name) {
+                self.greet_in_crdt(id, key, message, now);
+            } else {
+                let seq = hello.seqs.get(&key.name).copied();
+                self.greet_in_json(id, key, seq, hello.cursors.get(&key.name));
             }
             if let Ok(store) = self.store(key) {
                 stands.push((key.name.clone(), store.cursor()));
@@ -168,6 +162,12 @@ impl Workspace {
             return;
         }
         session.owed.extend(session.stands.keys().cloned());
+        let legacy = !session.caps.ack;
+        for stand in session.stands.values_mut() {
+            if let Stand::Json(stand) = stand {
+                stand.miscounts |= legacy;
+            }
+        }
         if session.caps.presence && session.greeted {
             self.show_presence_of_others(id);
         }

@@ -153,6 +153,10 @@ pub struct Hello {
 }
 
 /// What a client understands beyond the original protocol.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of four flags, each a word of the protocol"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Caps {
     /// `ack` and `nack` as answers to its patches.

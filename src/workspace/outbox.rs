@@ -136,7 +136,7 @@ impl Outbox {
 /// What is left of the good news of a lost commit.
 fn refused(effect: Effect, refusal: &Refusal) -> Option<Effect> {
     match effect {
-        Effect::Answer { ticket, answer: _ } => {
+        Effect::Answer { ticket, .. } => {
             Some(Effect::Answer { ticket, answer: Err(refusal.clone()) })
         }
         Effect::Deliver { to, delivery: Delivery::Ack { store, id, .. } } => {

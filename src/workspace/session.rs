@@ -42,8 +42,9 @@ pub(super) enum Stand {
 pub(super) struct JsonStand {
     /// The newest seq that the client was told of; `None`: it does not know the store yet.
     pub(super) told: Option<Seq>,
-    /// Whether it may count commits that were lost, until its next hello: a legacy client whose
-    /// edits are answered with snapshots only.
+    /// Whether, until its next hello, a legacy client may edit without having seen a snapshot that
+    /// is under way and takes it no further than it counts: then all its edits are answered with
+    /// snapshots.
     pub(super) miscounts: bool,
     /// The session's own commits after the seq it spoke from last, oldest first.
     own: Vec<Own>,

@@ -3,9 +3,9 @@
 //! Whatever happens, a client is only ever shown states that are durable and that are the same for
 //! everyone at that seq; and when all is quiet, everyone has the same.
 
-mod client;
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers of a test are its own")]
 
-use std::collections::{BTreeMap, VecDeque};
+mod client;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

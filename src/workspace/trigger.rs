@@ -243,11 +243,13 @@ fn members_changed(path: &Pointer, old: Option<&Json>, new: Option<&Json>) -> Ve
     keys.sort_unstable();
     keys.dedup();
     let member = |value: Option<&Json>, key: &Key| {
-        value.and_then(|value| value.get(&[key.clone()].into_iter().collect::<Pointer>())).cloned()
+        value
+            .and_then(|value| value.get(&[Key::clone(key)].into_iter().collect::<Pointer>()))
+            .cloned()
     };
     keys.into_iter()
         .map(|key| Changed {
-            path: path.child(key.clone()),
+            path: path.child(Key::clone(&key)),
             old: member(old, &key),
             new: member(new, &key),
             spoken: false,
@@ -258,7 +260,7 @@ fn members_changed(path: &Pointer, old: Option<&Json>, new: Option<&Json>) -> Ve
 
 fn member_keys(value: &Json) -> Vec<Key> {
     match value {
-        Json::Object(object) => object.iter().map(|(key, _)| key.clone()).collect(),
+        Json::Object(object) => object.iter().map(|(key, _)| Key::clone(key)).collect(),
         Json::Array(array) => (0..array.len()).map(|index| index.to_string().into()).collect(),
         _ => Vec::new(),
     }
@@ -273,7 +275,7 @@ pub(super) fn spoken_paths(patch: &JsonPatch, base: &Json) -> Vec<Pointer> {
                 paths.push(path.clone());
             }
             JsonOp::Move { from, path } => paths.extend([from.clone(), path.clone()]),
-            JsonOp::Copy { from: _, path } => paths.push(path.clone()),
+            JsonOp::Copy { path, .. } => paths.push(path.clone()),
             JsonOp::Test { .. } => {}
         }
     }

@@ -414,8 +414,7 @@ fn a_wal_that_is_damaged_before_its_end_is_not_cut_there() {
         match recover(&database, &changed) {
             Ok(found) => {
                 assert_eq!(found, all[..found.len()], "byte {at}");
-                // SQLite does not look at the version of the format and the number in its header
-                // when the sums are right; that the last commits are gone cannot be known.
+                // Decay in the last two commits cannot always be told from a loss of power.
                 assert!(found.len() >= 6, "byte {at}: {} commits are left", found.len());
             }
             Err(StorageError::Damaged(_)) => refused += 1,
@@ -473,7 +472,7 @@ fn what_an_older_wal_left_behind_is_not_damage() {
     let recovered = |wal: &[u8]| recover(&database, wal).unwrap();
     assert_eq!(recovered(&wal), (1..=9).map(logged).collect::<Vec<_>>());
     // Commit 9 was cut off, and what follows is older than it.
-    let ninth = 1 + (0..).find(|frame| ends_commit(&wal, *frame)).unwrap();
+    let ninth = 1 + (0..9).find(|frame| ends_commit(&wal, *frame)).unwrap();
     wal[32 + ninth * FRAME..][..FRAME].fill(0);
     assert_eq!(recovered(&wal), (1..=8).map(logged).collect::<Vec<_>>());
 }

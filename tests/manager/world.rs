@@ -9,7 +9,7 @@ use statehouse::hub::{Channel, Fired, Handler, Outgoing};
 use statehouse::ids::{SessionId, StoreName};
 use statehouse::json::{Json, JsonPatch, Object};
 use statehouse::manager::{AttachedChannel, WorkspaceManager, WorkspaceManagerConfig};
-use statehouse::storage::container::{Answer, Container, ContainerError};
+use statehouse::storage::container::{Call, Container, ContainerError};
 use statehouse::workspace::{Delivery, Refusal, StoreConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -126,7 +126,7 @@ impl Container for Fake {
     fn load_all_stores<'a>(
         &'a self,
         stores: &'a [StoreName],
-    ) -> Answer<'a, BTreeMap<StoreName, Json>> {
+    ) -> Call<'a, BTreeMap<StoreName, Json>> {
         Box::pin(async move {
             lock(&self.loads).push(stores.to_vec());
             self.reach()?;
@@ -141,7 +141,7 @@ impl Container for Fake {
         })
     }
 
-    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Answer<'a, ()> {
+    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Call<'a, ()> {
         Box::pin(async move {
             lock(&self.saves).push(stores.clone());
             if let Some(mut slow) = self.slow.clone() {
@@ -154,7 +154,7 @@ impl Container for Fake {
         })
     }
 
-    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Answer<'a, ()> {
+    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Call<'a, ()> {
         Box::pin(async move {
             lock(&self.saves).push([(store.clone(), state.clone())].into());
             self.reach()?;

@@ -178,7 +178,7 @@ impl Writer<'_, '_, '_> {
             Json::Object(object) => {
                 #[expect(clippy::disallowed_types, reason = "what hydrate::Map is made from")]
                 let mut map = std::collections::HashMap::with_capacity(object.len());
-                for (key, member) in object.iter() {
+                for (key, member) in object {
                     self.path.push(Segment::Key(Key::clone(key)));
                     map.insert(key.to_string(), self.hydrated(member));
                     self.path.pop();

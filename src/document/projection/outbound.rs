@@ -85,7 +85,7 @@ fn fresh(value: &Value<'_>) -> Json {
 
 fn in_object(object: &mut Object, action: &PatchAction) -> Result<(), Misfit> {
     match action {
-        PatchAction::PutMap { key, value: (value, _), conflict: _ } => {
+        PatchAction::PutMap { key, value: (value, _), .. } => {
             object.insert(key.as_str().into(), fresh(value));
             Ok(())
         }
@@ -95,14 +95,14 @@ fn in_object(object: &mut Object, action: &PatchAction) -> Result<(), Misfit> {
             object.insert(key.as_str().into(), sum);
             Ok(())
         }
-        PatchAction::Conflict { prop: _ } => Ok(()),
+        PatchAction::Conflict { .. } => Ok(()),
         _ => Err(Misfit),
     }
 }
 
 fn in_array(array: &mut Array, action: &PatchAction) -> Result<(), Misfit> {
     match action {
-        PatchAction::PutSeq { index, value: (value, _), conflict: _ } => {
+        PatchAction::PutSeq { index, value: (value, _), .. } => {
             array.set(*index, fresh(value)).map_or(Err(Misfit), |_| Ok(()))
         }
         PatchAction::Insert { index, values } => {
@@ -122,7 +122,7 @@ fn in_array(array: &mut Array, action: &PatchAction) -> Result<(), Misfit> {
             let sum = incremented(array.get(*index), *value)?;
             array.set(*index, sum).map_or(Err(Misfit), |_| Ok(()))
         }
-        PatchAction::Conflict { prop: _ } => Ok(()),
+        PatchAction::Conflict { .. } => Ok(()),
         _ => Err(Misfit),
     }
 }
@@ -141,11 +141,11 @@ fn in_text(
     action: &PatchAction,
 ) -> Result<String, Misfit> {
     match action {
-        PatchAction::SpliceText { index, value, marks: _ } => {
+        PatchAction::SpliceText { index, value, .. } => {
             splice(text, *index, 0, &value.make_string())
         }
         PatchAction::DeleteSeq { index, length } => splice(text, *index, *length, ""),
-        PatchAction::Mark { marks: _ } => Ok(text.to_owned()),
+        PatchAction::Mark { .. } => Ok(text.to_owned()),
         // Blocks and other elements inside a text: only the document knows how they read.
         _ => doc.text(id).or(Err(Misfit)),
     }

@@ -24,7 +24,7 @@ pub(super) fn read_scalar(scalar: &ScalarValue) -> Json {
         ScalarValue::Uint(u) => read_uint(*u),
         ScalarValue::F64(f) => Json::from(*f),
         ScalarValue::Str(s) => Json::String(s.as_str().into()),
-        ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, type_code: _ } => {
+        ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, .. } => {
             Json::String(STANDARD.encode(bytes).into())
         }
     }

@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::{Answer, Container, ContainerError};
+use super::{Call, Container, ContainerError};
 use crate::ids::StoreName;
 use crate::json::{Json, JsonError, JsonLimits};
 
@@ -173,7 +173,7 @@ impl Container for HttpContainer {
     fn load_all_stores<'a>(
         &'a self,
         stores: &'a [StoreName],
-    ) -> Answer<'a, BTreeMap<StoreName, Json>> {
+    ) -> Call<'a, BTreeMap<StoreName, Json>> {
         let load = async |store: &'a StoreName| Ok((store.clone(), self.load(store).await?));
         // The calls are made here, as a list, and begin when the stream takes them up.
         let calls: Vec<_> = stores.iter().map(load).collect();
@@ -185,7 +185,7 @@ impl Container for HttpContainer {
         })
     }
 
-    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Answer<'a, ()> {
+    fn save_all_stores<'a>(&'a self, stores: &'a BTreeMap<StoreName, Json>) -> Call<'a, ()> {
         Box::pin(async move {
             let mut result = Ok(());
             for (store, state) in stores {
@@ -201,7 +201,7 @@ impl Container for HttpContainer {
         })
     }
 
-    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Answer<'a, ()> {
+    fn save_store<'a>(&'a self, store: &'a StoreName, state: &'a Json) -> Call<'a, ()> {
         Box::pin(self.save(store, state))
     }
 }

@@ -30,12 +30,12 @@ const STATEMENTS: usize = 32;
 const TABLES: [&str; 4] = [
     // What is called what: see `names`.
     "CREATE TABLE names (
-        space INTEGER NOT NULL,
+        chain INTEGER NOT NULL,
         name TEXT NOT NULL,
         value INTEGER NOT NULL,
         next TEXT NOT NULL,
         crc INTEGER NOT NULL,
-        PRIMARY KEY (space, name)
+        PRIMARY KEY (chain, name)
     ) STRICT, WITHOUT ROWID",
     // Which rows there are of a store: commits after `trimmed` up to `newest`, with changes after
     // `checkpoint`, and that checkpoint unless it is 0. `older_messages`: whether commits up to

@@ -67,8 +67,8 @@ pub(super) fn recall(
 ) -> Result<Option<Seq>, Fault> {
     let path = path(workspace, store);
     let recall = || {
-        let Some(space) = names::get(view, names::STORES, &path)? else { return Ok(None) };
-        names::get(view, space, id.as_str())?.map(rows::seq).transpose()
+        let Some(chain) = names::get(view, names::STORES, &path)? else { return Ok(None) };
+        names::get(view, chain, id.as_str())?.map(rows::seq).transpose()
     };
     recall().map_err(|fault: Fault| fault.within(&path))
 }

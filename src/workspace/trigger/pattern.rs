@@ -59,7 +59,7 @@ impl FromStr for Pattern {
             let step = |segment: &Key| match &**segment {
                 "*" => Step::One,
                 "**" => Step::Many,
-                _ => Step::Named(segment.clone()),
+                _ => Step::Named(Key::clone(segment)),
             };
             return Ok(Self(Form::Glob(Glob(path.segments().iter().map(step).collect()))));
         }
@@ -80,7 +80,7 @@ impl fmt::Display for Pattern {
             Form::Below(path) => write!(f, "{path}/*"),
             Form::Glob(Glob(steps)) => {
                 let segment = |step: &Step| match step {
-                    Step::Named(key) => key.clone(),
+                    Step::Named(key) => Key::clone(key),
                     Step::One => "*".into(),
                     Step::Many => "**".into(),
                 };
@@ -162,7 +162,7 @@ fn inside(
         if next.is_empty() {
             continue;
         }
-        let step: Pointer = [key.clone()].into_iter().collect();
+        let step: Pointer = [Key::clone(&key)].into_iter().collect();
         let old = old.and_then(|old| old.get(&step));
         let new = new.and_then(|new| new.get(&step));
         let path = path.child(key);
