@@ -374,14 +374,24 @@ impl Workspace {
     fn break_store(&mut self, name: &StoreName, durable: Seq, refusal: &Refusal) {
         let without_state = self.outbox.take_back(name, durable, refusal);
         let key = StoreKey { name: name.clone(), owner: None };
+        let mut broken_lines = Vec::new();
         for (id, session) in &mut self.sessions {
             if let Some(Stand::Json(stand)) = session.stands.get_mut(&key) {
-                let miscounts = stand.roll_back(durable) && !session.caps.ack;
-                stand.miscounts |= miscounts;
-                if miscounts || without_state.contains(id) {
+                let told = stand.told.unwrap_or_default();
+                let lost = stand.roll_back(durable);
+                if lost && session.caps.ack {
+                    broken_lines.push(*id);
+                } else if lost {
+                    stand.miscounts(told);
+                }
+                if lost || without_state.contains(id) {
                     session.owed.insert(key.clone());
                 }
             }
+        }
+        // What such a client has under way lies on what was lost: it has to begin anew.
+        for id in broken_lines {
+            self.close(id, refusal.clone());
         }
         if let Some(slot) = self.stores.get_mut(&key) {
             *slot = Slot::Broken;

@@ -40,7 +40,7 @@ impl Workspace {
     pub(super) fn patch(&mut self, id: SessionId, edit: Edit, now: Millis) -> Option<Edit> {
         let key = self.key(&edit.store, Some(id));
         if let Err(refusal) = self.store(&key) {
-            self.refuse_edit(id, &key, edit.id, refusal);
+            self.refuse_edit(id, &key, edit, refusal);
             return None;
         }
         if let Some(message) = &edit.id {
@@ -56,13 +56,13 @@ impl Workspace {
                     return Some(edit);
                 }
                 Err(refusal) => {
-                    self.refuse_edit(id, &key, edit.id, refusal);
+                    self.refuse_edit(id, &key, edit, refusal);
                     return None;
                 }
             }
         }
         if let Err(refusal) = self.apply_edit(id, &key, &edit, now) {
-            self.refuse_edit(id, &key, edit.id, refusal);
+            self.refuse_edit(id, &key, edit, refusal);
         }
         None
     }
@@ -113,7 +113,9 @@ impl Workspace {
         let made = self.commit(key, making, Some(id))?;
         let rebase = self.rebase(key, &result, &made.after)?;
         let cursor = Cursor { seq: made.commit.seq, heads: made.commit.heads };
-        self.answer_edit(id, key, edit.id.clone(), is_current, rebase, cursor.clone());
+        let stand = self.sessions.get_mut(&id).and_then(|session| session.json_stand(key));
+        let counted = is_current && !stand.is_some_and(|stand| stand.may_miscount(seq));
+        self.answer_edit(id, key, edit.id.clone(), counted, rebase, cursor.clone());
         if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
             stand.note_own(seq, cursor.seq, change, written.version);
             stand.told = Some(cursor.seq);
@@ -153,21 +155,20 @@ impl Workspace {
         id: SessionId,
         key: &StoreKey,
         message: Option<MessageId>,
-        is_current: bool,
+        counted: bool,
         patch: JsonPatch,
         cursor: Cursor,
     ) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let miscounts = session.json_stand(key).is_some_and(|stand| stand.miscounts);
         if session.caps.ack {
             let seq = cursor.seq;
             let cursor = session.caps.cursor.then_some(cursor);
             let store = key.name.clone();
             let delivery = Delivery::Ack { store, id: message, seq, patch, cursor };
             self.deliver(id, Some((key.clone(), seq)), delivery);
-        } else if miscounts || !is_current {
+        } else if !counted {
             self.owe_snapshot(id, key.clone());
         }
     }
@@ -216,24 +217,26 @@ impl Workspace {
     }
 
     /// A refused edit: a nack, or the snapshot that corrects a legacy client's count.
-    fn refuse_edit(
-        &mut self,
-        id: SessionId,
-        key: &StoreKey,
-        message: Option<MessageId>,
-        refusal: Refusal,
-    ) {
+    fn refuse_edit(&mut self, id: SessionId, key: &StoreKey, edit: Edit, refusal: Refusal) {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
         if session.caps.ack {
-            let message = message.map(|message| message.as_str().to_owned());
+            let message = edit.id.map(|message| message.as_str().to_owned());
             let store = Some(key.name.to_string());
             self.deliver(id, None, Delivery::Nack { store, id: message, refusal });
         } else if self.store(key).is_ok() {
-            self.owe_snapshot(id, key.clone());
+            self.correct_count(id, key, u64::try_from(edit.seq).unwrap_or_default());
         } else {
             self.complain(id, Some(key.name.to_string()), refusal);
+        }
+    }
+
+    /// A legacy client has counted an edit that was refused.
+    pub(super) fn correct_count(&mut self, id: SessionId, key: &StoreKey, seq: u64) {
+        if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
+            stand.miscounts(Seq(seq).next());
+            self.owe_snapshot(id, key.clone());
         }
     }
 

@@ -164,8 +164,10 @@ impl Workspace {
         session.owed.extend(session.stands.keys().cloned());
         let legacy = !session.caps.ack;
         for stand in session.stands.values_mut() {
-            if let Stand::Json(stand) = stand {
-                stand.miscounts |= legacy;
+            if let Stand::Json(stand) = stand
+                && legacy
+            {
+                stand.miscounts(Seq::default());
             }
         }
         if session.caps.presence && session.greeted {
@@ -205,7 +207,7 @@ impl Workspace {
             let key =
                 store.and_then(|store| store.parse().ok()).map(|name| self.key(&name, Some(id)));
             if let Some(key) = key.filter(|key| self.store(key).is_ok()) {
-                self.owe_snapshot(id, key);
+                self.correct_count(id, &key, 0);
             }
         } else {
             self.complain(id, store, refusal);

@@ -42,10 +42,10 @@ pub(super) enum Stand {
 pub(super) struct JsonStand {
     /// The newest seq that the client was told of; `None`: it does not know the store yet.
     pub(super) told: Option<Seq>,
-    /// Whether, until its next hello, a legacy client may edit without having seen a snapshot that
-    /// is under way and takes it no further than it counts: then all its edits are answered with
-    /// snapshots.
-    pub(super) miscounts: bool,
+    /// A legacy client that may not have seen a snapshot which takes it no further than it counts by
+    /// itself: what it sends up to this seq may still be meant for another state, so that only
+    /// another snapshot can put it right.
+    miscounts_to: Option<Seq>,
     /// The session's own commits after the seq it spoke from last, oldest first.
     own: Vec<Own>,
     /// The state with the last edit in it as the client sees it: its base plus its own edits.
@@ -113,6 +113,20 @@ impl JsonStand {
     /// A client that was just told of a seq, and has nothing in flight.
     pub(super) fn told(seq: Seq) -> Self {
         Self { told: Some(seq), ..Self::default() }
+    }
+
+    /// Notes that a snapshot is due which the client may see after it has edited on.
+    pub(super) fn miscounts(&mut self, to: Seq) {
+        self.miscounts_to = self.miscounts_to.max(Some(to)).max(self.told);
+    }
+
+    /// Whether an edit on `seq` may be one that was made before such a snapshot was seen.
+    pub(super) fn may_miscount(&mut self, seq: Seq) -> bool {
+        self.miscounts_to = self.miscounts_to.filter(|to| seq <= *to);
+        if let Some(to) = &mut self.miscounts_to {
+            *to = seq.next().max(*to);
+        }
+        self.miscounts_to.is_some()
     }
 
     /// Forgets what came after `durable`; tells whether edits of this session were among it.

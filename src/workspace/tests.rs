@@ -127,7 +127,7 @@ impl World {
                     }
                 }
                 Effect::Close { session, refusal } => {
-                    assert_eq!(refusal, Refusal::NoProgress);
+                    assert!(matches!(refusal, Refusal::NoProgress | Refusal::NotSaved(_)));
                     for client in &mut self.clients {
                         if client.session == Some(session) {
                             client.session = None;

@@ -1,4 +1,3 @@
-
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers of a test are its own")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 

@@ -1,0 +1,459 @@
+//! The process is killed twenty times under load, and nothing that was acknowledged is lost.
+//!
+//! Writers push names of their own into one list: three JSON clients that understand `ack`, two
+//! CRDT clients, and a stock Automerge client in Node where there is one. After every kill, before
+//! any of them is back to resend what it still has, newcomers look at what the server kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use automerge::ReadDoc as _;
+use automerge::transaction::Transactable as _;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::client::{Heard, PATIENCE, Socket, apply, look};
+use crate::crdt::Replica;
+use crate::node;
+use crate::server::Server;
+
+const KILLS: usize = 20;
+const STORE: &str = "shared";
+/// Edits a JSON client makes before it waits for the answers to all of them.
+const CHAIN_MAX: usize = 8;
+
+/// Whether the writers are to go on, and where.
+#[derive(Clone)]
+struct Field {
+    url: String,
+    going: Arc<AtomicBool>,
+}
+
+impl Field {
+    fn is_going(&self) -> bool {
+        self.going.load(Ordering::Relaxed)
+    }
+}
+
+/// What a writer knows when it stands still.
+#[derive(Default)]
+struct Account {
+    written: Vec<String>,
+    acknowledged: Vec<String>,
+}
+
+struct Edit {
+    name: String,
+    base: i64,
+    patch: Value,
+    /// The state right after it, as its author sees it.
+    view: Value,
+    acknowledged: bool,
+}
+
+/// A JSON client with a queue: its edits have ids, and are sent until they are acknowledged.
+///
+/// Edits made while others wait lie on top of each other and on one base: they are a chain. Until
+/// all of it is acknowledged a new session is sent all of it: the server lays an edit on those of
+/// the chain that it knows.
+struct JsonWriter {
+    name: String,
+    random: StdRng,
+    seq: i64,
+    state: Value,
+    chain: Vec<Edit>,
+    account: Account,
+}
+
+impl JsonWriter {
+    fn new(name: String, seed: u64) -> Self {
+        Self {
+            name,
+            random: StdRng::seed_from_u64(seed),
+            seq: -1,
+            state: Value::Null,
+            chain: Vec::new(),
+            account: Account::default(),
+        }
+    }
+
+    /// Writes until told to stop; comes back by itself when the connection breaks.
+    async fn write(mut self, field: Field) -> Self {
+        while field.is_going() {
+            let Ok(mut socket) = Socket::try_connect(&field.url).await else {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            self.hello(&mut socket).await;
+            while field.is_going() {
+                if self.state.is_object() && self.chain.len() < CHAIN_MAX {
+                    self.edit(&mut socket).await;
+                }
+                let pause = Duration::from_millis(self.random.random_range(0..5));
+                match socket.hear_within(pause).await {
+                    Some(Heard::Json(message)) => self.hear(&message),
+                    Some(Heard::Closed(_)) => break,
+                    Some(Heard::Pong) | None => {}
+                }
+            }
+        }
+        self
+    }
+
+    /// Waits until all that it wrote is acknowledged and it has seen what `state` shows.
+    async fn finish(&mut self, url: &str, seq: u64) {
+        let mut socket = Socket::connect(url).await;
+        self.hello(&mut socket).await;
+        while !self.chain.is_empty() || self.seq < i64::try_from(seq).unwrap() {
+            let message = socket.json().await;
+            self.hear(&message);
+        }
+    }
+
+    async fn hello(&mut self, socket: &mut Socket) {
+        let hello = json!({
+            "type": "hello", "seqs": {STORE: self.seq}, "stores": [STORE], "caps": ["ack", "ready"],
+        });
+        socket.send(&hello).await;
+        for edit in &self.chain {
+            socket.send(&message(edit)).await;
+        }
+    }
+
+    async fn edit(&mut self, socket: &mut Socket) {
+        let name = format!("{}.{}", self.name, self.account.written.len());
+        self.account.written.push(name.clone());
+        let path = if self.random.random_bool(0.5) { "/log/-" } else { "/log/0" };
+        let patch = json!([{"op": "add", "path": path, "value": name}]);
+        let before = self.chain.last().map_or(&self.state, |last| &last.view);
+        let mut view = before.clone();
+        apply(&mut view, &patch);
+        let base = self.chain.first().map_or(self.seq, |first| first.base);
+        let edit = Edit { name, base, patch, view, acknowledged: false };
+        socket.send(&message(&edit)).await;
+        self.chain.push(edit);
+    }
+
+    fn hear(&mut self, message: &Value) {
+        let kind = message["type"].as_str().unwrap();
+        if kind == "ready" {
+            return;
+        }
+        let seq = message["seq"].as_i64().unwrap_or_else(|| panic!("{message}"));
+        match kind {
+            "snapshot" => self.state = message["state"].clone(),
+            "patch" => apply(&mut self.state, &message["patch"]),
+            "ack" => match self.acknowledge(message, seq) {
+                Some(state) => self.state = state,
+                None => return,
+            },
+            _ => panic!("{message}"),
+        }
+        assert!(seq >= self.seq, "from {} back to {seq}", self.seq);
+        self.seq = seq;
+    }
+
+    /// Takes an ack; returns the state at its seq, if that is news.
+    fn acknowledge(&mut self, ack: &Value, seq: i64) -> Option<Value> {
+        let mut waiting = self.chain.iter_mut().filter(|edit| !edit.acknowledged);
+        let Some(edit) = waiting.next().filter(|edit| ack["id"] == edit.name) else {
+            let told = self.account.acknowledged.iter().any(|name| ack["id"] == *name);
+            assert!(told, "acks come in the order of the edits: {ack}");
+            return None;
+        };
+        edit.acknowledged = true;
+        self.account.acknowledged.push(edit.name.clone());
+        let mut state = edit.view.clone();
+        apply(&mut state, &ack["patch"]);
+        if waiting.next().is_none() {
+            self.chain.clear();
+        }
+        // A seq that another message had told of is one state.
+        assert!(seq != self.seq || state == self.state, "two states at {seq}");
+        (seq > self.seq).then_some(state)
+    }
+}
+
+fn message(edit: &Edit) -> Value {
+    json!({
+        "type": "patch", "store": STORE, "seq": edit.base, "id": edit.name, "patch": edit.patch,
+    })
+}
+
+/// A CRDT client: what it wrote is acknowledged when the server says that it has heads with it.
+struct CrdtWriter {
+    name: String,
+    random: StdRng,
+    replica: Replica,
+    account: Account,
+}
+
+impl CrdtWriter {
+    fn new(name: String, seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self { name, random, replica: Replica::new(), account: Account::default() }
+    }
+
+    async fn write(mut self, field: Field) -> Self {
+        while field.is_going() {
+            let Ok(mut socket) = Socket::try_connect(&field.url).await else {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            socket.send(&self.replica.hello(STORE)).await;
+            while field.is_going() {
+                self.edit();
+                if let Some(message) = self.replica.say(STORE) {
+                    socket.send(&message).await;
+                }
+                let pause = Duration::from_millis(self.random.random_range(5..30));
+                match socket.hear_within(pause).await {
+                    Some(Heard::Json(message)) => self.hear(&message),
+                    Some(Heard::Closed(_)) => break,
+                    Some(Heard::Pong) | None => {}
+                }
+            }
+        }
+        if let Some(heads) = self.replica.held() {
+            let held: BTreeSet<String> =
+                self.replica.strings("log", Some(&heads)).into_iter().collect();
+            let acknowledged = self.account.written.iter().filter(|name| held.contains(*name));
+            self.account.acknowledged = acknowledged.cloned().collect();
+        }
+        self
+    }
+
+    fn edit(&mut self) {
+        let Some((_, log)) = self.replica.doc.get(automerge::ROOT, "log").unwrap() else { return };
+        let name = format!("{}.{}", self.name, self.account.written.len());
+        let at = self.random.random_range(0..=self.replica.doc.length(&log));
+        self.replica.doc.insert(&log, at, name.as_str()).unwrap();
+        self.account.written.push(name);
+    }
+
+    fn hear(&mut self, message: &Value) {
+        match message["type"].as_str() {
+            Some("sync") => self.replica.hear(message["message"].as_str().unwrap()),
+            Some("ready") => {}
+            _ => panic!("{message}"),
+        }
+    }
+
+    /// Syncs until its list has these strings.
+    async fn finish(&mut self, url: &str, list: &[String]) {
+        let mut socket = Socket::connect(url).await;
+        socket.send(&self.replica.hello(STORE)).await;
+        while self.replica.strings("log", None) != list {
+            let message = socket.json().await;
+            self.hear(&message);
+            if let Some(message) = self.replica.say(STORE) {
+                socket.send(&message).await;
+            }
+        }
+    }
+}
+
+/// The stock Automerge client in Node: `writer.mjs`.
+struct NodeWriter {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    account: Account,
+    state: Value,
+}
+
+impl NodeWriter {
+    fn start(server: &Server) -> Self {
+        let mut child = node::start("writer.mjs", server);
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let stdout = BufReader::new(stdout);
+        Self { child, stdin, stdout, account: Account::default(), state: Value::Null }
+    }
+
+    fn go(&mut self) {
+        self.stdin.write_all(b"go\n").unwrap();
+    }
+
+    fn halt(&mut self) {
+        self.ask("halt");
+    }
+
+    /// Syncs, without writing, until its list has so many names.
+    fn catch_up(&mut self, names: usize) {
+        self.ask(&format!("catch up {names}"));
+    }
+
+    fn ask(&mut self, what: &str) {
+        writeln!(self.stdin, "{what}").unwrap();
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        self.account =
+            Account { written: names(&told["written"]), acknowledged: names(&told["held"]) };
+        self.state = told["state"].clone();
+    }
+}
+
+impl Drop for NodeWriter {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn names(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+/// Everything acknowledged is in the list, nothing is in it twice, and nothing that nobody wrote.
+fn judge(list: &[String], accounts: &[&Account], round: usize) {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in list {
+        *times.entry(name).or_default() += 1;
+    }
+    let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "after kill {round} these are there more than once: {twice:?}");
+    let acknowledged = accounts.iter().flat_map(|account| &account.acknowledged);
+    let lost: Vec<_> = acknowledged.filter(|name| !times.contains_key(name.as_str())).collect();
+    assert!(lost.is_empty(), "after kill {round} these were acknowledged and are lost: {lost:?}");
+    let written: BTreeSet<&String> = accounts.iter().flat_map(|account| &account.written).collect();
+    let invented: Vec<_> = list.iter().filter(|name| !written.contains(name)).collect();
+    assert!(invented.is_empty(), "after kill {round} nobody had written these: {invented:?}");
+}
+
+/// The list as newcomers of both dialects see it: they must agree.
+async fn newcomers(url: &str) -> (u64, Vec<String>) {
+    let (seq, state) = look(url, STORE).await;
+    let list = names(&state["log"]);
+    CrdtWriter::new("newcomer".into(), 0).finish(url, &list).await;
+    (seq, list)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_over_twenty_kills() {
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut server = Server::start();
+    let field = Field { url: server.socket("kill"), going: Arc::new(AtomicBool::new(false)) };
+
+    let mut first = Socket::connect(&field.url).await;
+    first.send(&json!({"type": "hello", "seqs": {STORE: -1}, "caps": ["ack"]})).await;
+    assert_eq!(first.json().await["type"], "snapshot");
+    let patch = json!([{"op": "add", "path": "/log", "value": []}]);
+    first
+        .send(&json!({"type": "patch", "store": STORE, "seq": 0, "id": "log", "patch": patch}))
+        .await;
+    assert_eq!(first.json().await["type"], "ack");
+    first.close().await;
+
+    let mut json: Vec<_> =
+        (0..3).map(|n| JsonWriter::new(format!("json{n}"), seed.wrapping_add(n))).collect();
+    let mut crdt: Vec<_> =
+        (0..2).map(|n| CrdtWriter::new(format!("crdt{n}"), seed.wrapping_sub(n))).collect();
+    let mut node =
+        node::available("the client in Node under kills").then(|| NodeWriter::start(&server));
+
+    for round in 1..=KILLS {
+        field.going.store(true, Ordering::Relaxed);
+        let json_tasks: Vec<JoinHandle<JsonWriter>> =
+            json.drain(..).map(|writer| tokio::spawn(writer.write(field.clone()))).collect();
+        let crdt_tasks: Vec<JoinHandle<CrdtWriter>> =
+            crdt.drain(..).map(|writer| tokio::spawn(writer.write(field.clone()))).collect();
+        node.iter_mut().for_each(NodeWriter::go);
+        sleep(Duration::from_millis(random.random_range(20..600))).await;
+        server.kill();
+        field.going.store(false, Ordering::Relaxed);
+        for task in json_tasks {
+            json.push(task.await.unwrap());
+        }
+        for task in crdt_tasks {
+            crdt.push(task.await.unwrap());
+        }
+        node.iter_mut().for_each(NodeWriter::halt);
+
+        server.start_again(None);
+        let (_, list) = newcomers(&field.url).await;
+        judge(&list, &accounts(&json, &crdt, node.as_ref()), round);
+    }
+    finish(&field, &mut json, &mut crdt, node.as_mut()).await;
+}
+
+fn accounts<'a>(
+    json: &'a [JsonWriter],
+    crdt: &'a [CrdtWriter],
+    node: Option<&'a NodeWriter>,
+) -> Vec<&'a Account> {
+    let json = json.iter().map(|writer| &writer.account);
+    let crdt = crdt.iter().map(|writer| &writer.account);
+    json.chain(crdt).chain(node.map(|writer| &writer.account)).collect()
+}
+
+/// Everybody comes back, delivers what is left, and sees what a newcomer sees: all of it.
+async fn finish(
+    field: &Field,
+    json: &mut [JsonWriter],
+    crdt: &mut [CrdtWriter],
+    mut node: Option<&mut NodeWriter>,
+) {
+    for writer in json.iter_mut() {
+        writer.finish(&field.url, 0).await;
+    }
+    for writer in crdt.iter_mut() {
+        deliver(writer, &field.url).await;
+    }
+    if let Some(node) = node.as_mut() {
+        // It writes on while it is there, so it goes as long as it takes to be heard.
+        node.go();
+        sleep(Duration::from_millis(500)).await;
+        node.halt();
+    }
+    let accounts = accounts(json, crdt, node.as_deref());
+    let (seq, list) = newcomers(&field.url).await;
+    judge(&list, &accounts, KILLS);
+    for account in accounts {
+        let (written, held) = (account.written.len(), account.acknowledged.len());
+        eprintln!("{held} of {written} acknowledged");
+        assert!(held > KILLS, "a writer hardly wrote: the test shows little");
+    }
+    for writer in json {
+        writer.finish(&field.url, seq).await;
+        assert_eq!(names(&writer.state["log"]), list);
+        assert_eq!(writer.account.acknowledged, writer.account.written);
+    }
+    for writer in crdt {
+        writer.finish(&field.url, &list).await;
+    }
+    if let Some(node) = node {
+        node.catch_up(list.len());
+        assert_eq!(names(&node.state["log"]), list);
+    }
+}
+
+/// Syncs until the server has all that this client wrote.
+async fn deliver(writer: &mut CrdtWriter, url: &str) {
+    let mut socket = Socket::connect(url).await;
+    socket.send(&writer.replica.hello(STORE)).await;
+    let all = |writer: &mut CrdtWriter| {
+        let Some(heads) = writer.replica.held() else { return false };
+        let held: BTreeSet<_> = writer.replica.strings("log", Some(&heads)).into_iter().collect();
+        writer.account.written.iter().all(|name| held.contains(name))
+    };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !all(writer) {
+        assert!(tokio::time::Instant::now() < deadline, "the server does not take what it is sent");
+        if let Some(message) = writer.replica.say(STORE) {
+            socket.send(&message).await;
+        }
+        if let Some(Heard::Json(message)) = socket.hear_within(Duration::from_millis(20)).await {
+            writer.hear(&message);
+        }
+    }
+}

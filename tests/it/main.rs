@@ -1,0 +1,19 @@
+//! End-to-end tests: the real binary, real sockets, real signals.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that meets what it does not expect stops there, and says what it met"
+)]
+
+mod cli;
+mod client;
+mod crdt;
+mod kill;
+mod node;
+mod server;
+mod transcript;
+mod transcripts;
