@@ -66,12 +66,12 @@ impl From<AutomergeError> for DocumentError {
 
 /// A state of a document, at which it can be written to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Version {
+pub struct State {
     heads: Vec<ChangeHash>,
     root: Json,
 }
 
-impl Version {
+impl State {
     /// The heads, sorted.
     pub fn heads(&self) -> &[ChangeHash] {
         &self.heads
@@ -110,7 +110,7 @@ pub struct Written {
     /// The change: its name and its bytes; none if nothing differed.
     pub change: Option<(ChangeHash, Vec<u8>)>,
     /// The base with the edit on top, as the writer sees it.
-    pub version: Version,
+    pub state: State,
 }
 
 /// An Automerge document and the JSON it stands for.
@@ -161,8 +161,8 @@ impl Document {
     }
 
     /// The state now.
-    pub fn version(&self) -> Version {
-        Version { heads: self.heads(), root: self.root.clone() }
+    pub fn state(&self) -> State {
+        State { heads: self.heads(), root: self.root.clone() }
     }
 
     /// Whether all of these changes are in the document.
@@ -171,12 +171,12 @@ impl Document {
     }
 
     /// The state at some heads. It walks the document: keep what it returns.
-    pub fn version_at(&self, heads: &[ChangeHash]) -> Result<Version, DocumentError> {
+    pub fn state_at(&self, heads: &[ChangeHash]) -> Result<State, DocumentError> {
         if !self.knows(heads) {
             return Err(DocumentError::UnknownHeads);
         }
         let root = projection::read_at(&self.doc, heads)?;
-        Ok(Version { heads: sorted(heads.to_vec()), root })
+        Ok(State { heads: sorted(heads.to_vec()), root })
     }
 
     /// Writes what differs between `base` and `next` as one change at the heads of `base`.
@@ -184,7 +184,7 @@ impl Document {
     /// At the newest heads the document then is `next`; at older ones it is the merge of both.
     pub fn write(
         &mut self,
-        base: &Version,
+        base: &State,
         next: &Json,
         explicit: Option<&Explicit>,
         note: Note,
@@ -204,14 +204,14 @@ impl Document {
         };
         let change = change.map(|mut change| (change.hash(), change.bytes().into_owned()));
         let heads = change.as_ref().map_or_else(|| base.heads.clone(), |(hash, _)| vec![*hash]);
-        Ok(Written { change, version: Version { heads, root } })
+        Ok(Written { change, state: State { heads, root } })
     }
 
     /// Automerge reports what a change did to the newest state only where it receives one: so a
     /// copy makes the change at the old heads, and the document receives it.
     fn write_aside(
         &mut self,
-        base: &Version,
+        base: &State,
         entries: &[(Key, Entry)],
         note: Note,
     ) -> Result<Option<Change>, DocumentError> {

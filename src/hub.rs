@@ -8,6 +8,7 @@
 //! back to the task as inputs. The task waits for nothing else, so no client, handler or disk can
 //! hold up another workspace.
 
+pub mod clock;
 mod deliver;
 mod directory;
 mod fire;

@@ -23,13 +23,13 @@ use serde::ser::Serializer;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::hub::clock;
 use crate::hub::{
     Attached, Channel, Handler, Hub, HubConfig, HubError, Watch, WatchOptions, depth,
 };
 use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use crate::json::{Json, JsonPatch, Object};
 use crate::limits;
-use crate::server::clock;
 use crate::storage::ChangeLog;
 use crate::storage::container::{Container, ContainerError};
 use crate::storage::memory::MemoryLog;

@@ -1,6 +1,5 @@
 //! The server: sockets, HTTP, and an orderly end.
 
-pub mod clock;
 pub mod config;
 mod origin;
 mod outbox;
@@ -33,7 +32,7 @@ use config::Config;
 use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
-use wire::{Gate, Peer};
+use wire::{FarEnd, Gate};
 
 /// Who a client is as long as nobody asks.
 const ANONYMOUS: &str = "anonymous";
@@ -101,7 +100,7 @@ impl Server {
             workspace: Arc::new(config.workspace.clone()),
             idle_ms_max: config.limits.idle_ms,
             memory_bytes_max: config.limits.memory_bytes,
-            now: clock::now,
+            now: crate::hub::clock::now,
         };
         let rules = Rules {
             origins: Origins::new(config.origins.clone(), exposed),
@@ -124,7 +123,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
         let seats = Seats { hub: self.hub.clone(), rules: self.rules, phase: Arc::clone(&phase) };
-        let service = router(seats).into_make_service_with_connect_info::<Peer>();
+        let service = router(seats).into_make_service_with_connect_info::<FarEnd>();
         let (accepting, no_more) = oneshot::channel::<()>();
         let serving = axum::serve(Gate::new(self.listener), service)
             .with_graceful_shutdown(async { drop(no_more.await) });
@@ -176,7 +175,7 @@ async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
 
 async fn open_socket(
     State(seats): State<Seats>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<FarEnd>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,

@@ -62,7 +62,7 @@ pub struct AppendTo {
 
 /// A durable log of commits and checkpoints.
 ///
-/// One contract test, `tests/changelog.rs`, runs over every implementation.
+/// One contract test, `tests/changelog`, runs over every implementation.
 pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     /// Makes commits durable, in one transaction over all stores. When it returns, what it says
     /// was appended survives the loss of power; what it refuses has changed nothing. The entries

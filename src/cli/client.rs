@@ -61,7 +61,7 @@ impl From<Lost> for Failure {
 
 /// The state of a store at a seq.
 #[derive(Debug, Clone)]
-pub(super) struct Version {
+pub(super) struct Snapshot {
     pub(super) seq: u64,
     pub(super) state: Json,
 }
@@ -151,13 +151,13 @@ impl Client {
     }
 
     /// The state of the store now.
-    pub(super) async fn fetch(&mut self) -> Result<Version, Lost> {
+    pub(super) async fn fetch(&mut self) -> Result<Snapshot, Lost> {
         self.hello(None).await?;
         let mut version = None;
         loop {
             match self.hear_soon().await? {
                 ServerMessage::Snapshot { seq, state, .. } => {
-                    version = Some(Version { seq, state: state.into_owned() });
+                    version = Some(Snapshot { seq, state: state.into_owned() });
                 }
                 ServerMessage::Ready { .. } => {
                     let none = || Failure::Failed("the server did not send the store".to_owned());

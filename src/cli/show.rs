@@ -5,7 +5,7 @@ use serde::Serialize;
 use statehouse::json::{Identity, Json, JsonPatch, Pointer, between};
 use statehouse::protocol::ServerMessage;
 
-use super::client::{Backoff, Client, Lost, Version, no_limits};
+use super::client::{Backoff, Client, Lost, Snapshot, no_limits};
 use super::{Failure, Place, output, parse_pointer};
 
 /// Arguments of `get`.
@@ -101,7 +101,7 @@ impl Watch {
     async fn listen(
         &self,
         client: &mut Client,
-        held: &mut Option<Version>,
+        held: &mut Option<Snapshot>,
         backoff: &mut Backoff,
     ) -> Lost {
         if let Err(lost) = client.hello(held.as_ref().map(|version| version.seq)).await {
@@ -111,12 +111,12 @@ impl Watch {
             let version = match client.hear().await {
                 Err(lost) => return lost,
                 Ok(ServerMessage::Snapshot { seq, state, .. }) => {
-                    Version { seq, state: state.into_owned() }
+                    Snapshot { seq, state: state.into_owned() }
                 }
                 Ok(ServerMessage::Patch { seq, patch, .. }) => {
                     let Some(base) = held.as_ref() else { continue };
                     match patch.apply(&base.state, &no_limits()) {
-                        Ok(applied) => Version { seq, state: applied.json },
+                        Ok(applied) => Snapshot { seq, state: applied.json },
                         Err(error) => {
                             let message = format!("cannot apply what the server sent: {error}");
                             return Failure::Failed(message).into();
@@ -133,7 +133,7 @@ impl Watch {
         }
     }
 
-    fn print(&self, old: Option<&Version>, new: &Version) -> Result<(), Failure> {
+    fn print(&self, old: Option<&Snapshot>, new: &Snapshot) -> Result<(), Failure> {
         let value = new.state.get(&self.pointer);
         let before = old.and_then(|old| old.state.get(&self.pointer));
         if old.is_some() && before == value {

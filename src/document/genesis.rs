@@ -35,7 +35,7 @@ pub fn genesis(
     let actor = actor(store, initial, policy);
     let mut document = Document::load(Arc::clone(policy), None, &[])?;
     document.sign_as(&actor);
-    let nothing = document.version();
+    let nothing = document.state();
     let note = Note { time: Millis(0), message: Some(MESSAGE) };
     Ok(document.write(&nothing, initial, None, note)?.change.map(|(_, bytes)| bytes))
 }

@@ -152,16 +152,18 @@ fn check(document: &Document, before: &Json) {
 
 proptest! {
     #[test]
-    fn what_is_written_at_the_newest_heads_is_what_stands((base, next) in arbitrary::pair(), policy in policies()) {
+    fn what_is_written_at_the_newest_heads_is_what_stands(
+        (base, next) in arbitrary::pair(), policy in policies(),
+    ) {
         let mut document = document(&policy, &base, 1);
         prop_assert_eq!(document.json(), base.clone());
-        let version = document.version();
+        let version = document.state();
         document.write(&version, &next, None, NOTE).unwrap();
         prop_assert_eq!(document.json(), next);
         check(&document, &base);
         let again = Document::load(policy, Some(&document.save()), &[]).unwrap();
-        prop_assert_eq!(again.version(), document.version());
-        prop_assert_eq!(document.version_at(&version.heads).unwrap(), version);
+        prop_assert_eq!(again.state(), document.state());
+        prop_assert_eq!(document.state_at(&version.heads).unwrap(), version);
     }
 
     #[test]
@@ -169,10 +171,12 @@ proptest! {
         initial in arbitrary::json(), policy in policies(), steps in steps(),
     ) {
         let mut replicas = [document(&policy, &initial, 1), document(&policy, &initial, 2)];
-        let mut versions = [vec![replicas[0].version()], vec![replicas[1].version()]];
+        let mut versions = [vec![replicas[0].state()], vec![replicas[1].state()]];
         for step in steps {
             let (replica, before) = match &step {
-                Step::Json { replica, .. } | Step::Raw { replica, .. } | Step::Exchange { to: replica } => {
+                Step::Json { replica, .. }
+                | Step::Raw { replica, .. }
+                | Step::Exchange { to: replica } => {
                     let replica = usize::from(*replica);
                     (replica, replicas[replica].json())
                 }
@@ -192,18 +196,20 @@ proptest! {
                 }
             }
             check(&replicas[replica], &before);
-            versions[replica].push(replicas[replica].version());
+            versions[replica].push(replicas[replica].state());
         }
         for replica in [0, 1] {
             let known = replicas[replica].heads();
             let news = replicas[1 - replica].doc.get_changes(&known);
             replicas[replica].receive(news).unwrap();
         }
-        prop_assert_eq!(replicas[0].version(), replicas[1].version());
+        prop_assert_eq!(replicas[0].state(), replicas[1].state());
     }
 
     #[test]
-    fn a_genesis_is_the_same_wherever_it_is_made(initial in arbitrary::json(), policy in policies()) {
+    fn a_genesis_is_the_same_wherever_it_is_made(
+        initial in arbitrary::json(), policy in policies(),
+    ) {
         let store: StoreName = "store".parse().unwrap();
         let first = genesis(&store, &initial, &policy).unwrap();
         prop_assert_eq!(&first, &genesis(&store, &initial, &policy).unwrap());
@@ -217,9 +223,9 @@ fn a_root_that_uses_the_reserved_key_is_refused() {
     let policy = Arc::new(Policy::default());
     let mut document = document(&policy, &Json::parse("{}", &JsonLimits::default()).unwrap(), 1);
     let next = Json::parse(format!("{{\"{RESERVED_ROOT}\":1}}"), &JsonLimits::default()).unwrap();
-    let version = document.version();
+    let version = document.state();
     assert_eq!(document.write(&version, &next, None, NOTE), Err(DocumentError::ReservedKey));
-    assert_eq!(document.version(), version);
+    assert_eq!(document.state(), version);
 }
 
 #[test]
@@ -231,7 +237,7 @@ fn declared_text_is_merged_and_other_strings_are_replaced() {
     });
     let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
     let mut document = document(&policy, &json(r#"{"body":"one two","symbol":"BTC"}"#), 1);
-    let base = document.version();
+    let base = document.state();
     let edits =
         [r#"{"body":"one and two","symbol":"SOL"}"#, r#"{"body":"one two three","symbol":"ETH"}"#];
     for edit in edits {
@@ -250,7 +256,7 @@ fn a_json_replace_of_a_counter_counts() {
     tx.put(ROOT, "n", ScalarValue::counter(10)).unwrap();
     tx.commit();
     document.receive(copy.get_changes(&[])).unwrap();
-    let base = document.version();
+    let base = document.state();
     document.write(&base, &json(r#"{"n":13}"#), None, NOTE).unwrap();
     document.write(&base, &json(r#"{"n":15}"#), None, NOTE).unwrap();
     assert_eq!(document.json(), json(r#"{"n":18}"#));
@@ -264,7 +270,7 @@ fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch(
     let policy = Arc::new(Policy::default());
     let json = |text: &str| Json::parse(text, &JsonLimits::default()).unwrap();
     let mut one = document(&policy, &json("[[],null,false]"), 1);
-    let base = one.version();
+    let base = one.state();
     for edit in ["[[],null,true]", "[[],null]", "[null,false,[]]"] {
         one.write(&base, &json(edit), None, NOTE).unwrap();
     }

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::Phase;
 use super::outbox::{Batch, Outbox};
-use super::wire::Peer;
+use super::wire::FarEnd;
 use crate::hub::{Attached, Channel, Hub, HubError};
 use crate::ids::WorkspaceId;
 use crate::json::JsonLimits;
@@ -54,7 +54,7 @@ pub(super) struct Seat {
     pub(super) hub: Hub,
     pub(super) workspace: WorkspaceId,
     pub(super) user: Arc<str>,
-    pub(super) peer: Peer,
+    pub(super) peer: FarEnd,
     pub(super) outbox_bytes_max: usize,
     pub(super) patience: Patience,
     pub(super) phase: watch::Receiver<Phase>,
@@ -255,7 +255,7 @@ struct Writer<'a> {
     sink: &'a mut SplitSink<WebSocket, Message>,
     outbox: &'a Outbox,
     attached: &'a Attached,
-    peer: &'a Peer,
+    peer: &'a FarEnd,
     stall: Duration,
 }
 
@@ -304,7 +304,11 @@ async fn write(
 }
 
 /// Waits for the writing as long as the kernel takes some of it in every `stall`.
-async fn unstalled<T>(peer: &Peer, stall: Duration, writing: impl Future<Output = T>) -> Option<T> {
+async fn unstalled<T>(
+    peer: &FarEnd,
+    stall: Duration,
+    writing: impl Future<Output = T>,
+) -> Option<T> {
     let mut writing = pin!(writing);
     loop {
         let before = peer.written_bytes();

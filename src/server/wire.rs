@@ -75,11 +75,11 @@ fn is_of_one_socket(error: &io::Error) -> bool {
 
 /// What the layers above may know of a socket and ask of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Peer {
+pub(super) struct FarEnd {
     pulse: Arc<Pulse>,
 }
 
-impl Peer {
+impl FarEnd {
     /// Bytes that the kernel took so far. A slow client and a dead one differ in whether this
     /// rises, not in how long one message takes.
     pub(super) fn written_bytes(&self) -> u64 {
@@ -94,7 +94,7 @@ impl Peer {
     }
 }
 
-impl Connected<IncomingStream<'_, Gate>> for Peer {
+impl Connected<IncomingStream<'_, Gate>> for FarEnd {
     fn connect_info(stream: IncomingStream<'_, Gate>) -> Self {
         Self { pulse: Arc::clone(&stream.io().pulse) }
     }

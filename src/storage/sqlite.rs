@@ -13,8 +13,8 @@
 //! - After a failed commit, what was written of it may still be found by recovery. It is erased
 //!   before the next write (`writer`).
 //!
-//! What is not noticed: decay in the last commits of the write-ahead log, which looks like a loss of
-//! power, and a write to `names` that the disk said it had done and had not.
+//! What is not noticed: decay in the last commits of the write-ahead log, which looks like a loss
+//! of power, and a write to `names` that the disk said it had done and had not.
 //!
 //! One connection writes and a few read; what is read is one consistent view and waits for no
 //! writer.

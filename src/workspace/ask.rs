@@ -100,7 +100,7 @@ impl Workspace {
         if seq == since {
             return Ok(());
         }
-        match store.version(since) {
+        match store.state(since) {
             Ok(version) => {
                 let now = store.document.json();
                 let patch = between(&version.json(), &now, &store.config.policy.identity);
@@ -117,8 +117,8 @@ impl Workspace {
         let key = self.key(&write.store, None);
         let store = self.store(&key)?;
         let base = match &write.base {
-            Some(cursor) => store.version_at(cursor).or(Err(Refusal::Stale))?,
-            None => store.document.version(),
+            Some(cursor) => store.state_at(cursor).or(Err(Refusal::Stale))?,
+            None => store.document.state(),
         };
         let (next, explicit) = next_state(&base.json(), &write.change)?;
         next.check(&JsonLimits::default())?;

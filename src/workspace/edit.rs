@@ -8,7 +8,7 @@ use super::session::{JsonStand, Stand};
 use super::store::{Committed, MessageFate};
 use super::trigger::{self, Context, Firing};
 use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
-use crate::document::{DocumentError, Note, Version};
+use crate::document::{DocumentError, Note, State};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Applied, Json, JsonLimits, JsonOp, JsonPatch, Pointer, between};
 
@@ -117,7 +117,7 @@ impl Workspace {
         let counted = is_current && !stand.is_some_and(|stand| stand.may_miscount(seq));
         self.answer_edit(id, key, edit.id.clone(), counted, rebase, cursor.clone());
         if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
-            stand.note_own(seq, cursor.seq, change, written.version);
+            stand.note_own(seq, cursor.seq, change, written.state);
             stand.told = Some(cursor.seq);
         }
         Ok(())
@@ -130,17 +130,17 @@ impl Workspace {
         key: &StoreKey,
         seq: Seq,
         upto: Option<Seq>,
-    ) -> Result<Version, Refusal> {
+    ) -> Result<State, Refusal> {
         let (Some(session), Some(super::Slot::Loaded(store))) =
             (self.sessions.get_mut(&id), self.stores.get_mut(key))
         else {
             return Err(Refusal::NoStore);
         };
-        let version = match session.json_stand(key) {
+        let state = match session.json_stand(key) {
             Some(stand) => stand.base(seq, upto, store),
-            None => store.version(seq),
+            None => store.state(seq),
         };
-        version.or(Err(Refusal::Stale))
+        state.or(Err(Refusal::Stale))
     }
 
     /// What turns (the sender's base + its edit) into the state that came of it.
@@ -206,7 +206,7 @@ impl Workspace {
         let Ok(store) = self.store(key) else {
             return JsonPatch::default();
         };
-        let then = store.version(committed).map(|version| version.json());
+        let then = store.state(committed).map(|state| state.json());
         match (sent, then) {
             (Some(sent), Ok(then)) => between(&sent.json, &then, &store.config.policy.identity),
             (_, then) => {

@@ -102,8 +102,8 @@ impl Workspace {
         let named = cursor.map_or(named, |cursor| Some(cursor.seq));
         let held = match (cursor, named) {
             _ if miscounted => None,
-            (Some(cursor), _) => store.version_at(cursor).ok(),
-            (None, Some(seq)) => store.version(seq).ok(),
+            (Some(cursor), _) => store.state_at(cursor).ok(),
+            (None, Some(seq)) => store.state(seq).ok(),
             (None, None) => None,
         };
         let state = store.document.json();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use automerge::ChangeHash;
 
-use crate::document::{Document, Version};
+use crate::document::{Document, State};
 use crate::ids::{Millis, Seq};
 use crate::limits;
 
@@ -15,7 +15,7 @@ pub(super) struct History {
     first: Seq,
     entries: VecDeque<Entry>,
     /// The last state that had to be read from the document, for clients that stay behind.
-    recalled: Option<(Seq, Version)>,
+    recalled: Option<(Seq, State)>,
 }
 
 #[derive(Debug)]
@@ -23,22 +23,22 @@ struct Entry {
     heads: Vec<ChangeHash>,
     time: Millis,
     /// Kept for the newest entries: they share most of their structure.
-    version: Option<Version>,
+    state: Option<State>,
 }
 
 impl History {
     /// A history that knows one state.
     pub(super) fn new(seq: Seq, heads: Vec<ChangeHash>, time: Millis) -> Self {
-        let entries = VecDeque::from([Entry { heads, time, version: None }]);
+        let entries = VecDeque::from([Entry { heads, time, state: None }]);
         Self { first: seq, entries, recalled: None }
     }
 
     /// Notes the state at the seq after the newest one.
-    pub(super) fn push(&mut self, heads: Vec<ChangeHash>, time: Millis, version: Option<Version>) {
-        self.entries.push_back(Entry { heads, time, version });
+    pub(super) fn push(&mut self, heads: Vec<ChangeHash>, time: Millis, state: Option<State>) {
+        self.entries.push_back(Entry { heads, time, state });
         let shared = self.entries.len().checked_sub(limits::HISTORY_TREES_MAX.saturating_add(1));
         if let Some(entry) = shared.and_then(|index| self.entries.get_mut(index)) {
-            entry.version = None;
+            entry.state = None;
         }
         while self.has_expired(time) {
             self.entries.pop_front();
@@ -47,9 +47,9 @@ impl History {
     }
 
     /// Keeps the newest state.
-    pub(super) fn keep_newest(&mut self, version: Version) {
+    pub(super) fn keep_newest(&mut self, state: State) {
         if let Some(entry) = self.entries.back_mut() {
-            entry.version = Some(version);
+            entry.state = Some(state);
         }
     }
 
@@ -71,18 +71,17 @@ impl History {
     }
 
     /// The state at a seq, if it is known.
-    pub(super) fn version(&mut self, seq: Seq, document: &Document) -> Option<Version> {
+    pub(super) fn state(&mut self, seq: Seq, document: &Document) -> Option<State> {
         let entry = self.entry(seq)?;
-        if let Some(version) = &entry.version {
-            return Some(version.clone());
+        if let Some(state) = &entry.state {
+            return Some(state.clone());
         }
-        if let Some((_, version)) = self.recalled.as_ref().filter(|(recalled, _)| *recalled == seq)
-        {
-            return Some(version.clone());
+        if let Some((_, state)) = self.recalled.as_ref().filter(|(recalled, _)| *recalled == seq) {
+            return Some(state.clone());
         }
-        let version = document.version_at(&entry.heads).ok()?;
-        self.recalled = Some((seq, version.clone()));
-        Some(version)
+        let state = document.state_at(&entry.heads).ok()?;
+        self.recalled = Some((seq, state.clone()));
+        Some(state)
     }
 
     fn entry(&self, seq: Seq) -> Option<&Entry> {

@@ -7,7 +7,7 @@ use automerge::ChangeHash;
 use super::StoreKey;
 use super::input::{Caps, Request};
 use super::store::{Store, Unknown};
-use crate::document::{SyncSession, Version};
+use crate::document::{State, SyncSession};
 use crate::ids::{Seq, StoreName};
 use crate::json::Json;
 
@@ -42,8 +42,8 @@ pub(super) enum Stand {
 pub(super) struct JsonStand {
     /// The newest seq that the client was told of; `None`: it does not know the store yet.
     pub(super) told: Option<Seq>,
-    /// A legacy client that may not have seen a snapshot which takes it no further than it counts by
-    /// itself: what it sends up to this seq may still be meant for another state, so that only
+    /// A legacy client that may not have seen a snapshot which takes it no further than it counts
+    /// by itself: what it sends up to this seq may still be meant for another state, so that only
     /// another snapshot can put it right.
     miscounts_to: Option<Seq>,
     /// The session's own commits after the seq it spoke from last, oldest first.
@@ -63,7 +63,7 @@ struct Own {
 struct Line {
     base: Seq,
     last: Seq,
-    version: Version,
+    state: State,
 }
 
 impl Session {
@@ -146,21 +146,21 @@ impl JsonStand {
         seq: Seq,
         upto: Option<Seq>,
         store: &mut Store,
-    ) -> Result<Version, Unknown> {
+    ) -> Result<State, Unknown> {
         store.heads(seq)?;
         self.own.retain(|own| own.seq > seq);
         let before_it = |own: &&Own| upto.is_none_or(|upto| own.seq < upto);
         let own: Vec<&Own> = self.own.iter().filter(before_it).collect();
         let Some(last) = own.last().map(|own| own.seq) else {
-            return store.version(seq);
+            return store.state(seq);
         };
         let newest = upto.map_or(store.seq(), |upto| Seq(upto.0.saturating_sub(1)));
         if u64::try_from(own.len()) == Ok(newest.0.saturating_sub(seq.0)) {
-            return store.version(newest);
+            return store.state(newest);
         }
         if let Some(line) = self.line.as_ref().filter(|line| line.base == seq && line.last == last)
         {
-            return Ok(line.version.clone());
+            return Ok(line.state.clone());
         }
         // The newest own change stands for the older ones: it was made on top of them.
         let mut changes = own.iter().filter_map(|own| own.change);
@@ -171,20 +171,20 @@ impl JsonStand {
         heads.extend(newest);
         heads.sort_unstable();
         heads.dedup();
-        store.document.version_at(&heads).or(Err(Unknown))
+        store.document.state_at(&heads).or(Err(Unknown))
     }
 
     /// Notes a commit of this session: made on the state that it named `base`, it left the client
-    /// with `version`.
+    /// with `state`.
     pub(super) fn note_own(
         &mut self,
         base: Seq,
         commit: Seq,
         change: Option<ChangeHash>,
-        version: Version,
+        state: State,
     ) {
         self.own.push(Own { seq: commit, change });
-        self.line = Some(Line { base, last: commit, version });
+        self.line = Some(Line { base, last: commit, state });
     }
 
     /// Notes that a commit of this client, made in an earlier session, lies on top of its base.

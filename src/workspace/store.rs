@@ -10,7 +10,7 @@ use super::config::StoreConfig;
 use super::history::History;
 use super::input::Cursor;
 use super::recover::{Checkpoint, Stored, Unavailable};
-use crate::document::{Document, DocumentError, Version, genesis, genesis_heads};
+use crate::document::{Document, DocumentError, State, genesis, genesis_heads};
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch, between};
 use crate::limits;
@@ -114,7 +114,7 @@ impl Store {
         if self.history.heads(self.seq) != Some(&self.document.heads()) {
             return Err(Unavailable("the log and the document in it do not agree".to_owned()));
         }
-        self.history.keep_newest(self.document.version());
+        self.history.keep_newest(self.document.state());
         Ok(())
     }
 
@@ -155,8 +155,8 @@ impl Store {
     }
 
     /// The state at a seq.
-    pub(super) fn version(&mut self, seq: Seq) -> Result<Version, Unknown> {
-        self.history.version(seq, &self.document).ok_or(Unknown)
+    pub(super) fn state(&mut self, seq: Seq) -> Result<State, Unknown> {
+        self.history.state(seq, &self.document).ok_or(Unknown)
     }
 
     /// The heads at a seq.
@@ -165,11 +165,11 @@ impl Store {
     }
 
     /// The state at a cursor: the history's if both agree, else whatever the document can tell.
-    pub(super) fn version_at(&mut self, cursor: &Cursor) -> Result<Version, Unknown> {
+    pub(super) fn state_at(&mut self, cursor: &Cursor) -> Result<State, Unknown> {
         if self.history.heads(cursor.seq) == Some(&cursor.heads) {
-            return self.version(cursor.seq);
+            return self.state(cursor.seq);
         }
-        self.document.version_at(&cursor.heads).or(Err(Unknown))
+        self.document.state_at(&cursor.heads).or(Err(Unknown))
     }
 
     /// Whether this message was committed before: where, if it is known here.
@@ -196,7 +196,7 @@ impl Store {
         }
         self.seq = self.seq.next();
         let commit = Commit { seq: self.seq, changes, heads: self.document.heads(), time, origin };
-        self.history.push(commit.heads.clone(), time, Some(self.document.version()));
+        self.history.push(commit.heads.clone(), time, Some(self.document.state()));
         self.grow_tail(&commit);
         let bytes = commit.changes.iter().map(Vec::len).sum::<usize>();
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(4));
@@ -239,7 +239,7 @@ impl Store {
         let bytes = self.document.save();
         let again = Document::load(Arc::new(self.config.policy.clone()), Some(&bytes), &[])
             .map_err(|error| Unavailable(format!("the checkpoint does not load: {error}")))?;
-        if again.version() != self.document.version() {
+        if again.state() != self.document.state() {
             return Err(Unavailable("the checkpoint loads as another document".to_owned()));
         }
         Ok(Checkpoint { seq: self.seq, heads: self.document.heads(), bytes })

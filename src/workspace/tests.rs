@@ -78,7 +78,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let edit = (any::<Index>(), any::<Index>(), any::<u8>(), arbitrary::scalar());
     let step = prop_oneof![
-        8 => edit.prop_map(|(client, place, kind, value)| Step::Edit { client, place, kind, value }),
+        8 => edit.prop_map(|(client, place, kind, value)| {
+            Step::Edit { client, place, kind, value }
+        }),
         8 => any::<Index>().prop_map(|client| Step::Hear { client }),
         6 => Just(Step::Save),
         1 => Just(Step::FailToSave),

@@ -1,3 +1,5 @@
+//! What clients send and hear, byte for byte.
+
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers of a test are its own")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 

@@ -1,3 +1,5 @@
+//! Configurations, good and bad.
+
 use super::*;
 use crate::document::Strings;
 use crate::json::{Json, JsonLimits};

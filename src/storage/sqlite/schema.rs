@@ -147,8 +147,8 @@ fn check(database: &Connection) -> Result<(), Fault> {
         }
         _ => return Err(Fault::damaged("the database file has no format version")),
     }
-    // All that is about our tables, so that nobody's trigger writes along; other tables are those of
-    // tools, for replication say.
+    // All that is about our tables, so that nobody's trigger writes along; other tables are those
+    // of tools, for replication say.
     let mut statement = database.prepare(
         "SELECT sql FROM sqlite_schema
          WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints') ORDER BY rowid",

@@ -137,7 +137,7 @@ impl Client {
         arbitrary::edit(&mut next, place, kind, value);
         match self.kind {
             Kind::Crdt => {
-                let base = self.document.version();
+                let base = self.document.state();
                 let note = Note { time: Millis(0), message: None };
                 self.document.write(&base, &next, None, note).unwrap();
                 self.answer()

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/store/a/b` | that path, when its value changes by what happens at it or above it |
 //! | `/store/a/*`, `/*` | every path below, at any depth (the original's meaning of `*`) |
-//! | `$/store/a/*/b` | paths of that form, when their value changes, below it too; `*`: one segment |
+//! | `$/store/a/*/b` | paths of that form, also when something below changes; `*`: one segment |
 //! | `$/store/**` | every changed path from there on; `**`: any number of segments |
 
 use std::fmt;

@@ -14,18 +14,12 @@
     reason = "helpers of tests fail by panicking, and a child process tells by printing"
 )]
 
-#[path = "changelog/contract.rs"]
 mod contract;
-#[path = "changelog/crash.rs"]
 mod crash;
-#[path = "changelog/damage.rs"]
 mod damage;
 #[cfg(target_os = "linux")]
-#[path = "changelog/faults.rs"]
 mod faults;
-#[path = "changelog/model.rs"]
 mod model;
-#[path = "changelog/world.rs"]
 mod world;
 
 /// Runs every part of the contract over every engine.

@@ -3,17 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
-#[path = "manager/channels.rs"]
 mod channels;
-#[path = "manager/life.rs"]
 mod life;
-#[path = "manager/patches.rs"]
 mod patches;
-#[path = "manager/saving.rs"]
 mod saving;
-#[path = "manager/triggers.rs"]
 mod triggers;
-#[path = "manager/world.rs"]
 mod world;
-#[path = "manager/writes.rs"]
 mod writes;

@@ -2,7 +2,6 @@
 
 #![expect(clippy::panic, reason = "a vendored record that cannot be read fails its test")]
 
-#[path = "rfc6902/suite.rs"]
 mod suite;
 
 use statehouse::json::{Applied, Json, JsonLimits, JsonPatch, PatchError};
