@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use automerge::sync::SyncDoc as _;
 use automerge::transaction::Transactable as _;
-use automerge::{Automerge, ObjId, ObjType, PatchLog, ROOT};
+use automerge::{Automerge, ObjId, ObjType, PatchLog, ROOT, ReadDoc as _};
 use divan::Bencher;
 use statehouse::ids::{Millis, Seq, SessionId, StoreName};
 use statehouse::json::{Identity, Json, JsonLimits, JsonPatch, Key, Object, between};

@@ -1,6 +1,7 @@
 //! The server: sockets, HTTP, and an orderly end.
 
 pub mod config;
+mod genesis;
 mod origin;
 mod outbox;
 mod problem;
@@ -28,6 +29,7 @@ use crate::hub::{Hub, HubConfig, Stopped};
 use crate::ids::WorkspaceId;
 use crate::limits;
 use crate::storage::ChangeLog;
+use crate::workspace::WorkspaceConfig;
 use config::Config;
 use origin::Origins;
 use problem::Problem;
@@ -72,6 +74,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     hub: Hub,
+    workspace: Arc<WorkspaceConfig>,
     rules: Rules,
 }
 
@@ -96,8 +99,9 @@ impl Server {
         }
         let listener = TcpListener::bind(&*addresses).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
+        let workspace = Arc::new(config.workspace.clone());
         let hub = HubConfig {
-            workspace: Arc::new(config.workspace.clone()),
+            workspace: Arc::clone(&workspace),
             idle_ms_max: config.limits.idle_ms,
             memory_bytes_max: config.limits.memory_bytes,
             now: crate::hub::clock::now,
@@ -109,7 +113,7 @@ impl Server {
             outbox_bytes_max: config.limits.outbox_bytes,
             patience: Patience::default(),
         };
-        Ok(Self { listener, address, hub: Hub::start(hub, log), rules })
+        Ok(Self { listener, address, hub: Hub::start(hub, log), workspace, rules })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -122,7 +126,12 @@ impl Server {
     /// what was asked, closes the sockets. Returns what could not be saved.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
-        let seats = Seats { hub: self.hub.clone(), rules: self.rules, phase: Arc::clone(&phase) };
+        let seats = Seats {
+            hub: self.hub.clone(),
+            workspace: self.workspace,
+            rules: self.rules,
+            phase: Arc::clone(&phase),
+        };
         let service = router(seats).into_make_service_with_connect_info::<FarEnd>();
         let (accepting, no_more) = oneshot::channel::<()>();
         let serving = axum::serve(Gate::new(self.listener), service)
@@ -148,13 +157,16 @@ impl Server {
 #[derive(Debug, Clone)]
 struct Seats {
     hub: Hub,
+    workspace: Arc<WorkspaceConfig>,
     rules: Rules,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
 }
 
 fn router(seats: Seats) -> Router {
-    let workspace = Router::new().route("/socket", any(open_socket));
+    let workspace = Router::new()
+        .route("/socket", any(open_socket))
+        .route("/stores/{store}/genesis", get(genesis::serve));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(is_ready))

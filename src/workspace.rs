@@ -377,12 +377,11 @@ impl Workspace {
         let mut broken_lines = Vec::new();
         for (id, session) in &mut self.sessions {
             if let Some(Stand::Json(stand)) = session.stands.get_mut(&key) {
-                let told = stand.told.unwrap_or_default();
                 let lost = stand.roll_back(durable);
                 if lost && session.caps.ack {
                     broken_lines.push(*id);
                 } else if lost {
-                    stand.miscounts(told);
+                    stand.miscounts();
                 }
                 if lost || without_state.contains(id) {
                     session.owed.insert(key.clone());

@@ -140,11 +140,11 @@ fn diagnose_patch(text: &str, limits: &JsonLimits) -> Option<Refusal> {
         patch: serde_json::Value,
     }
 
-    // The frame is JSON and its other members were read, so only the nesting can fail here.
     let too_deep = Refusal::Json(JsonError::TooDeep);
     let operations = match serde_json::from_str::<Operations>(text) {
         Ok(operations) => Json::from(operations.patch),
-        Err(error) if error.is_syntax() => return Some(too_deep),
+        // The parser has a limit of its own, below which numbers can still be out of range.
+        Err(error) if error.to_string().starts_with("recursion limit") => return Some(too_deep),
         Err(_) => return None,
     };
     match JsonPatch::from_json(&operations) {

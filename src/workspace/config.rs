@@ -92,7 +92,7 @@ impl WorkspaceConfig {
     }
 
     /// Whether a store of this name may exist.
-    pub(super) fn allows(&self, name: &StoreName) -> bool {
+    pub fn allows(&self, name: &StoreName) -> bool {
         self.create_stores || self.listed(name).is_some()
     }
 

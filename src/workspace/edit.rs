@@ -87,6 +87,9 @@ impl Workspace {
         now: Millis,
     ) -> Result<(), Refusal> {
         let seq = u64::try_from(edit.seq).map(Seq).or(Err(Refusal::Stale))?;
+        if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
+            stand.counts(seq);
+        }
         let base = self.base(id, key, seq, None)?;
         let Applied { json: result, explicit } =
             edit.patch.apply(&base.json(), &JsonLimits::default())?;
@@ -226,16 +229,16 @@ impl Workspace {
             let store = Some(key.name.to_string());
             self.deliver(id, None, Delivery::Nack { store, id: message, refusal });
         } else if self.store(key).is_ok() {
-            self.correct_count(id, key, u64::try_from(edit.seq).unwrap_or_default());
+            self.correct_count(id, key);
         } else {
             self.complain(id, Some(key.name.to_string()), refusal);
         }
     }
 
     /// A legacy client has counted an edit that was refused.
-    pub(super) fn correct_count(&mut self, id: SessionId, key: &StoreKey, seq: u64) {
+    pub(super) fn correct_count(&mut self, id: SessionId, key: &StoreKey) {
         if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
-            stand.miscounts(Seq(seq).next());
+            stand.miscounts();
             self.owe_snapshot(id, key.clone());
         }
     }

@@ -145,7 +145,7 @@ impl Workspace {
             session.owed.remove(&key);
             let cursor = session.caps.cursor.then_some(cursor);
             if let Some(stand) = session.json_stand(&key) {
-                stand.told = Some(seq);
+                stand.shown(seq);
             }
             let store = key.name.clone();
             self.deliver(id, Some((key, seq)), Delivery::Snapshot { store, seq, state, cursor });
@@ -167,7 +167,7 @@ impl Workspace {
             if let Stand::Json(stand) = stand
                 && legacy
             {
-                stand.miscounts(Seq::default());
+                stand.miscounts();
             }
         }
         if session.caps.presence && session.greeted {
@@ -207,7 +207,7 @@ impl Workspace {
             let key =
                 store.and_then(|store| store.parse().ok()).map(|name| self.key(&name, Some(id)));
             if let Some(key) = key.filter(|key| self.store(key).is_ok()) {
-                self.correct_count(id, &key, 0);
+                self.correct_count(id, &key);
             }
         } else {
             self.complain(id, store, refusal);
@@ -227,9 +227,13 @@ impl Workspace {
             return;
         }
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.presence = Some(data.clone());
+            // To show nothing is to have left, and that is said once.
+            let data = Some(data).filter(|data| *data != Json::Null);
+            let shown = std::mem::replace(&mut session.presence, data.clone());
             let user = session.user.clone();
-            self.tell_presence(id, &user, Some(data));
+            if shown.is_some() || data.is_some() {
+                self.tell_presence(id, &user, data);
+            }
         }
     }
 

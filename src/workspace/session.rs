@@ -42,14 +42,25 @@ pub(super) enum Stand {
 pub(super) struct JsonStand {
     /// The newest seq that the client was told of; `None`: it does not know the store yet.
     pub(super) told: Option<Seq>,
-    /// A legacy client that may not have seen a snapshot which takes it no further than it counts
-    /// by itself: what it sends up to this seq may still be meant for another state, so that only
-    /// another snapshot can put it right.
-    miscounts_to: Option<Seq>,
+    /// A legacy client that may edit on without having seen the snapshot that puts it right.
+    miscount: Option<Miscount>,
+    /// The seq that a legacy client has counted to with its last edit.
+    counted: Seq,
     /// The session's own commits after the seq it spoke from last, oldest first.
     own: Vec<Own>,
     /// The state with the last edit in it as the client sees it: its base plus its own edits.
     line: Option<Line>,
+}
+
+/// Seqs that a legacy client may name without having seen a snapshot that is under way to it: an
+/// edit on one of them may be meant for another state, so that only another snapshot can put the
+/// client right. An edit on an earlier seq shows that it saw one, on a later one that it saw all.
+#[derive(Debug)]
+struct Miscount {
+    from: Seq,
+    to: Seq,
+    /// Snapshots that were sent since.
+    unseen: u32,
 }
 
 #[derive(Debug)]
@@ -115,18 +126,42 @@ impl JsonStand {
         Self { told: Some(seq), ..Self::default() }
     }
 
-    /// Notes that a snapshot is due which the client may see after it has edited on.
-    pub(super) fn miscounts(&mut self, to: Seq) {
-        self.miscounts_to = self.miscounts_to.max(Some(to)).max(self.told);
+    /// Notes that the client has made an edit on `seq`, and counts it.
+    pub(super) fn counts(&mut self, seq: Seq) {
+        self.counted = self.counted.max(seq.next());
     }
 
-    /// Whether an edit on `seq` may be one that was made before such a snapshot was seen.
-    pub(super) fn may_miscount(&mut self, seq: Seq) -> bool {
-        self.miscounts_to = self.miscounts_to.filter(|to| seq <= *to);
-        if let Some(to) = &mut self.miscounts_to {
-            *to = seq.next().max(*to);
+    /// Notes that a snapshot is due which the client may see after it has edited on.
+    pub(super) fn miscounts(&mut self) {
+        let told = self.told.unwrap_or_default();
+        let fresh = || Miscount { from: self.counted, to: self.counted, unseen: 0 };
+        let miscount = self.miscount.get_or_insert_with(fresh);
+        miscount.from = miscount.from.min(self.counted);
+        miscount.to = miscount.to.max(self.counted).max(told);
+    }
+
+    /// Notes that a snapshot was sent.
+    pub(super) fn shown(&mut self, seq: Seq) {
+        self.told = Some(seq);
+        if let Some(miscount) = &mut self.miscount {
+            miscount.unseen = miscount.unseen.saturating_add(1);
         }
-        self.miscounts_to.is_some()
+    }
+
+    /// Whether an edit on `seq` may be one that was made before all those snapshots were seen.
+    pub(super) fn may_miscount(&mut self, seq: Seq) -> bool {
+        let Some(miscount) = &mut self.miscount else {
+            return false;
+        };
+        if seq < miscount.from {
+            miscount.unseen = miscount.unseen.saturating_sub(1);
+        }
+        if seq > miscount.to || (seq < miscount.from && miscount.unseen == 0) {
+            self.miscount = None;
+            return false;
+        }
+        miscount.to = miscount.to.max(seq.next());
+        true
     }
 
     /// Forgets what came after `durable`; tells whether edits of this session were among it.

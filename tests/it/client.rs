@@ -51,6 +51,14 @@ impl Socket {
         self.send_text(&message.to_string()).await
     }
 
+    /// Sends messages in one go, so that they arrive together.
+    pub(crate) async fn send_together(&mut self, messages: &[Value]) {
+        for message in messages {
+            self.stream.feed(Message::text(message.to_string())).await.unwrap();
+        }
+        self.stream.flush().await.unwrap();
+    }
+
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> bool {
         self.stream.send(Message::binary(bytes.to_vec())).await.is_ok()
     }

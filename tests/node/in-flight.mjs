@@ -46,15 +46,18 @@ async function play(typist, other, edit, present) {
       if (at === 0) for (let left = 0; left < EDITS; left += 1) write("typist", typist);
     }
     const all = [...tokens.typist, ...tokens.other];
-    const arrived = () => [typist, other].every((store) => all.every((token) => present(store.state, token)));
+    const has = (store) => all.every((token) => present(store.state, token));
+    const arrived = () => [typist, other].every(has);
     try {
       await until(arrived, () => "every edit has arrived");
     } catch {
-      lost.push({ round, lost: all.filter((token) => !present(typist.state, token)), state: typist.state });
+      const missing = all.filter((token) => !present(typist.state, token));
+      lost.push({ round, missing, state: typist.state });
       break;
     }
     const state = await agreement(typist, other);
-    if (!inOrder(state, tokens.typist) || !inOrder(state, tokens.other)) lost.push({ round, state, tokens });
+    const ordered = inOrder(state, tokens.typist) && inOrder(state, tokens.other);
+    if (!ordered) lost.push({ round, state, tokens });
   }
   return { rounds: ROUNDS, lost };
 }
@@ -68,10 +71,16 @@ function inOrder(state, tokens) {
 const inItems = (state, token) => state.items.filter((item) => item.id === token).length === 1;
 const inKeys = (state, token) => state.keys[token] === true;
 
-const acking = [await attach(new AckingStore("acking"), CAPS), await attach(new AckingStore("acking"), CAPS)];
+const acking = [
+  await attach(new AckingStore("acking"), CAPS),
+  await attach(new AckingStore("acking"), CAPS),
+];
 const acked = await play(...acking, frontInsert, inItems);
 
-const legacy = [await attach(new LegacyStore("legacy")), await attach(new AckingStore("legacy"), CAPS)];
+const legacy = [
+  await attach(new LegacyStore("legacy")),
+  await attach(new AckingStore("legacy"), CAPS),
+];
 const counted = await play(...legacy, ownKey, inKeys);
 
 const stores = [...acking, ...legacy];

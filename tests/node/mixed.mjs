@@ -22,8 +22,8 @@ const notes = [new CrdtStore("notes"), new LegacyStore("notes"), new CrdtStore("
 });
 for (const session of [mixed, original, crdt]) await session.open();
 
-for (const stores of [prefs, notes]) await until(() => stores[1].state, () => "a first snapshot is there");
 for (const stores of [prefs, notes]) {
+  await until(() => stores[1].state, () => "a first snapshot is there");
   stores[1].edit((state) => (state.keys = {}));
   await until(() => stores.every((store) => store.state?.keys), () => "the stores are laid out");
 }
@@ -40,7 +40,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
   }
   for (const stores of [prefs, notes]) {
     const all = tokens[stores[0].name];
-    const arrived = () => stores.every((s) => quiet(s) && all.every((token) => token in s.state.keys));
+    const has = (store) => all.every((token) => token in store.state.keys);
+    const arrived = () => stores.every((store) => quiet(store) && has(store));
     await until(arrived, () => `every edit of round ${round} has arrived`);
     await agreement(...stores);
   }

@@ -25,7 +25,8 @@ export const same = isDeepStrictEqual;
 // Waits until all of them show the same state, and returns it.
 export async function agreement(...stores) {
   const states = () => stores.map((store) => store.state);
-  const agreed = () => states().every((state) => state !== undefined && same(state, stores[0].state));
+  const alike = (state) => state !== undefined && same(state, stores[0].state);
+  const agreed = () => states().every(alike);
   await until(agreed, () => `all agree: ${JSON.stringify(states())}`);
   return structuredClone(stores[0].state);
 }
@@ -39,7 +40,8 @@ export function chance(seed) {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
-  return { below: (n) => Math.floor(next() * n), pick: (list) => list[Math.floor(next() * list.length)] };
+  const below = (n) => Math.floor(next() * n);
+  return { below, pick: (list) => list[below(list.length)] };
 }
 
 export function seed() {

@@ -20,7 +20,15 @@ await until(() => json.state !== undefined, () => "the first snapshot is there")
 const written = {
   integers: [0, 1, -1, 2 ** 31, -(2 ** 31), 2 ** 53 - 1, 2 ** 53, -(2 ** 53)],
   floats: [0.5, -0.1, 1e300, 5e-324, 1.7976931348623157e308, 123456.789],
-  strings: ["", "plain", "é é", "日本語", "👩‍👩‍👧", "\u2028\u2029\u0000\t\"\\", "a/b~c"],
+  strings: [
+    "",
+    "plain",
+    "é é",
+    "日本語",
+    "👩‍👩‍👧",
+    "\u2028\u2029\u0000\t\"\\",
+    "a/b~c",
+  ],
   others: [null, true, false, [], {}, [[]], [{}]],
   nested: { a: { b: [{ c: [1, [2, { d: null }]] }] } },
   keys: { "": 1, "a/b": 2, "m~n": 3, " ": 4, "ключ": 5, "0": 6, "-": 7 },
@@ -71,7 +79,12 @@ tell({
   json_written: { ...written, title: "first", body: "hello world" },
   kinds,
   made,
-  merged: { body: merged.body, title: merged.title, counter: merged.made.counter, text: merged.made.text },
+  merged: {
+    body: merged.body,
+    title: merged.title,
+    counter: merged.made.counter,
+    text: merged.made.text,
+  },
   kinds_after: {
     counter: crdt.doc.made.counter instanceof Automerge.Counter,
     text: typeof crdt.doc.made.text,

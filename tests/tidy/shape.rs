@@ -68,6 +68,9 @@ pub(crate) fn lengths(file: &Source) -> Findings {
             findings.push(file.finding(number, format!("more than {LINE_COLUMNS_MAX} columns")));
         }
     }
+    if !file.is_rust() {
+        return findings;
+    }
     let tokens = lex(&file.text);
     for at in 0..tokens.len() {
         // `fn(` is the type of a function.
@@ -195,20 +198,22 @@ pub(crate) fn hosts(file: &Source) -> Findings {
 /// Names that start with `../` are also what attackers send: in Rust only those are findings that
 /// lead out of the repository, elsewhere all that lead nowhere.
 pub(crate) fn machine_paths(file: &Source, exists: impl Fn(&Path) -> bool) -> Findings {
-    const HOMES: &[&str] = &["/Users/", "/home/", "/mnt/", "/root/", "/work/"];
+    const HOMES: &[&str] = &["Users", "home", "mnt", "root", "work"];
     let is_path = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let folder = Path::new(&file.path).parent().unwrap();
     let depth = folder.components().count();
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(file.text.lines()) {
         for word in line.split(|c| !is_path(c)) {
-            let climbs = word.split('/').take_while(|part| *part == "..").count();
+            let parts: Vec<&str> = word.split('/').filter(|part| !part.is_empty()).collect();
+            let absolute = word.starts_with('/') && parts.len() > 1 && HOMES.contains(&parts[0]);
+            let climbs = parts.iter().take_while(|part| **part == "..").count();
             let strays = if file.is_rust() {
                 climbs > depth
             } else {
                 climbs > 0 && word.len() > 3 && !exists(&folder.join(word))
             };
-            if strays || HOMES.iter().any(|home| word.starts_with(home) && word != *home) {
+            if strays || absolute {
                 findings.push(file.finding(number, format!("`{word}` is not in the repository")));
             }
         }
@@ -227,7 +232,7 @@ mod tests {
         assert_eq!(lines(&lengths(&planted("src/a.rs", &long))), [2]);
         let fits = format!("fn g();\nfn g() {{\n{}}}\n", "x();\n".repeat(68));
         assert_eq!(lengths(&planted("src/a.rs", &fits)), Findings::new());
-        assert_eq!(lines(&lengths(&planted("a.rs", &"x\n".repeat(701)))), [701]);
+        assert_eq!(lines(&lengths(&planted("a.mjs", &"x\n".repeat(701)))), [701]);
         assert_eq!(lines(&lengths(&planted("a.rs", &format!("\n{}", "ä".repeat(101))))), [2]);
         assert_eq!(lengths(&planted("a.rs", &"ä".repeat(100))), Findings::new());
     }

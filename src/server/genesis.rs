@@ -1,0 +1,39 @@
+//! `GET .../stores/{store}/genesis`: the first change of a store, so that an Automerge client may
+//! start offline from the same beginning as everyone else.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Seats;
+use super::problem::Problem;
+use crate::document::genesis;
+use crate::ids::{StoreName, WorkspaceId};
+
+/// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
+pub(super) async fn serve(
+    State(seats): State<Seats>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
+    let Path((workspace, store)) = path.map_err(|error| bad_name(error.body_text()))?;
+    let _same_for_all: WorkspaceId =
+        workspace.parse().map_err(|error| bad_name(format!("workspace: {error}")))?;
+    let name: StoreName = store.parse().map_err(|error| bad_name(format!("store: {error}")))?;
+    if !seats.workspace.allows(&name) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-store", "there is no such store"));
+    }
+    let store = seats.workspace.store(&name);
+    let change = genesis(&name, &store.initial, &Arc::new(store.policy)).map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+    })?;
+    Ok(match change {
+        Some(bytes) => {
+            ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+        }
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
