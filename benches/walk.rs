@@ -2,7 +2,6 @@
 //! making only the same change. Read the ratios; the machine's speed is in both.
 
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
     reason = "a bench that cannot run stops, and its functions say what they measure by name"

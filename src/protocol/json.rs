@@ -29,7 +29,7 @@ pub fn decode(text: &str, limits: &JsonLimits) -> Request {
 }
 
 fn read_hello(hello: &protocol::Hello<'_>) -> Result<Hello, Garbled> {
-    let garbled = |refusal| Garbled { store: None, id: None, refusal, patch: false };
+    let garbled = |refusal: Refusal| Garbled::from(refusal);
     let name = |name: &str| read_name(name).map_err(garbled);
     let mut read = Hello { caps: read_caps(hello.caps.as_deref()), ..Hello::default() };
     for (store, seq) in hello.seqs.iter().flatten() {
@@ -58,6 +58,7 @@ fn read_patch(message: protocol::Patch<'_>) -> Result<Request, Garbled> {
     let garbled = |refusal| Garbled {
         store: Some(excerpt(&message.store)),
         id: message.id.as_deref().map(excerpt),
+        seq: Some(message.seq.0),
         refusal,
         patch: true,
     };
@@ -76,7 +77,7 @@ fn read_patch(message: protocol::Patch<'_>) -> Result<Request, Garbled> {
 
 fn read_sync(message: &protocol::Sync<'_>) -> Result<Request, Garbled> {
     let garbled =
-        |refusal| Garbled { store: Some(excerpt(&message.store)), id: None, refusal, patch: false };
+        |refusal: Refusal| Garbled { store: Some(excerpt(&message.store)), ..refusal.into() };
     let store = read_name(&message.store).map_err(garbled)?;
     let message = read_base64(&message.message).map_err(garbled)?;
     Ok(Request::Sync { store, message })
@@ -86,7 +87,7 @@ fn read_presence(message: protocol::Presence, limits: &JsonLimits) -> Result<Req
     let limits = JsonLimits { document_bytes_max: limits::PRESENCE_BYTES_MAX, ..limits.clone() };
     match message.data.check(&limits) {
         Ok(()) => Ok(Request::Presence { data: message.data }),
-        Err(error) => Err(Garbled { store: None, id: None, refusal: error.into(), patch: false }),
+        Err(error) => Err(Refusal::from(error).into()),
     }
 }
 
@@ -117,17 +118,20 @@ fn diagnose(text: &str, error: &serde_json::Error, limits: &JsonLimits) -> Garbl
         store: Perhaps,
         #[serde(default)]
         id: Perhaps,
+        #[serde(default)]
+        seq: serde_json::Value,
     }
 
     let bad_message = Refusal::BadMessage(error.to_string());
     let Ok(legible) = serde_json::from_str::<Legible>(text) else {
-        return Garbled { store: None, id: None, refusal: bad_message, patch: false };
+        return bad_message.into();
     };
     let is_patch = legible.kind.0.as_deref() == Some("patch");
     let cause = if is_patch { diagnose_patch(text, limits) } else { None };
     Garbled {
         store: legible.store.0.as_deref().map(excerpt),
         id: legible.id.0.as_deref().map(excerpt),
+        seq: legible.seq.as_i64(),
         refusal: cause.unwrap_or(bad_message),
         patch: is_patch,
     }

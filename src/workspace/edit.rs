@@ -87,9 +87,7 @@ impl Workspace {
         now: Millis,
     ) -> Result<(), Refusal> {
         let seq = u64::try_from(edit.seq).map(Seq).or(Err(Refusal::Stale))?;
-        if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
-            stand.counts(seq);
-        }
+        let miscounted = self.counts(id, key, Some(seq));
         let base = self.base(id, key, seq, None)?;
         let Applied { json: result, explicit } =
             edit.patch.apply(&base.json(), &JsonLimits::default())?;
@@ -116,8 +114,7 @@ impl Workspace {
         let made = self.commit(key, making, Some(id))?;
         let rebase = self.rebase(key, &result, &made.after)?;
         let cursor = Cursor { seq: made.commit.seq, heads: made.commit.heads };
-        let stand = self.sessions.get_mut(&id).and_then(|session| session.json_stand(key));
-        let counted = is_current && !stand.is_some_and(|stand| stand.may_miscount(seq));
+        let counted = is_current && !miscounted;
         self.answer_edit(id, key, edit.id.clone(), counted, rebase, cursor.clone());
         if let Some(stand) = self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)) {
             stand.note_own(seq, cursor.seq, change, written.state);
@@ -233,6 +230,18 @@ impl Workspace {
         } else {
             self.complain(id, Some(key.name.to_string()), refusal);
         }
+    }
+
+    /// Notes an edit on a seq, whatever becomes of it; tells whether its author may have meant
+    /// another state.
+    pub(super) fn counts(&mut self, id: SessionId, key: &StoreKey, seq: Option<Seq>) -> bool {
+        let stand = self.sessions.get_mut(&id).and_then(|session| session.json_stand(key));
+        let (Some(stand), Some(seq)) = (stand, seq) else {
+            return false;
+        };
+        let miscounted = stand.may_miscount(seq);
+        stand.counts(seq);
+        miscounted
     }
 
     /// A legacy client has counted an edit that was refused.

@@ -196,7 +196,7 @@ impl Workspace {
 
     /// Answers a message that could not be understood.
     pub(super) fn garbled(&mut self, id: SessionId, garbled: Garbled) {
-        let Garbled { store, id: message, refusal, patch } = garbled;
+        let Garbled { store, id: message, seq, refusal, patch } = garbled;
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -207,6 +207,7 @@ impl Workspace {
             let key =
                 store.and_then(|store| store.parse().ok()).map(|name| self.key(&name, Some(id)));
             if let Some(key) = key.filter(|key| self.store(key).is_ok()) {
+                self.counts(id, &key, seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq));
                 self.correct_count(id, &key);
             }
         } else {

@@ -131,10 +131,19 @@ pub struct Garbled {
     pub store: Option<String>,
     /// The id it carried, where that much could be read.
     pub id: Option<String>,
+    /// The seq it named, where that much could be read.
+    pub seq: Option<i64>,
     /// What is wrong with it.
     pub refusal: crate::workspace::refusal::Refusal,
     /// Whether it was a JSON patch: then it is answered with a nack, not an error.
     pub patch: bool,
+}
+
+impl From<crate::workspace::Refusal> for Garbled {
+    /// A message of which nothing could be read.
+    fn from(refusal: crate::workspace::Refusal) -> Self {
+        Self { store: None, id: None, seq: None, refusal, patch: false }
+    }
 }
 
 /// Where a client stands, and how it wants to be spoken to.
