@@ -239,7 +239,7 @@ mod remote_change {
 }
 
 mod outbound_patch {
-    use super::*;
+    use super::{Bencher, Identity, JsonLimits, JsonPatch, SIZES, between, json};
 
     #[divan::bench(args = SIZES)]
     fn difference_of_two_trees(bencher: Bencher<'_, '_>, keys: usize) {
@@ -253,7 +253,7 @@ mod outbound_patch {
 }
 
 mod fan_out {
-    use super::*;
+    use super::{Bencher, Heart};
 
     #[divan::bench(args = [1, 20, 1_000])]
     fn one_edit_to_sessions(bencher: Bencher<'_, '_>, sessions: u64) {

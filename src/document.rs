@@ -31,7 +31,7 @@ pub enum DocumentError {
     /// The bytes are not what Automerge writes.
     #[error("not a valid Automerge message: {0}")]
     Malformed(String),
-    /// The change nests deeper than [`limits::JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX).
+    /// The change nests deeper than [`limits::JSON_DEPTH_MAX`].
     #[error("the change nests too deep")]
     TooDeep,
     /// An object at the root may not use the key that roots other than objects are kept under.

@@ -4,7 +4,7 @@
 //!   copies only the way from the root to what it changes. The current state of a store, the older
 //!   states that stale clients speak from and the old values that triggers are given are therefore
 //!   one structure in memory, and what two of them share is compared by its address.
-//! - [`pointer`] names a place in a value (RFC 6901).
+//! - [`mod@pointer`] names a place in a value (RFC 6901).
 //! - [`patch`] changes a value (RFC 6902): exact, all or nothing, and within a budget.
 //! - [`diff`] says how two values differ, element by element, in terms that a merge can use.
 //!

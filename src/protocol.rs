@@ -230,7 +230,11 @@ impl Visitor<'_> for WholeVisitor {
         Ok(Whole(i64::try_from(n).unwrap_or(i64::MAX)))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "there is no fraction, and `as` saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::as_conversions,
+        reason = "there is no fraction, and `as` saturates"
+    )]
     fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Whole, E> {
         if n.fract() == 0.0 { Ok(Whole(n as i64)) } else { Err(E::custom("not a whole number")) }
     }

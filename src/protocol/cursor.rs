@@ -22,7 +22,7 @@ pub fn encode(cursor: &Cursor) -> Option<String> {
     if cursor.heads.len() > limits::CURSOR_HEADS_MAX {
         return None;
     }
-    let mut bytes = Vec::with_capacity(1 + 8 + HEAD_BYTES * cursor.heads.len());
+    let mut bytes = Vec::new();
     bytes.push(VERSION);
     bytes.extend(cursor.seq.0.to_be_bytes());
     for head in &cursor.heads {
