@@ -34,6 +34,9 @@ pub enum DocumentError {
     /// The change nests deeper than [`limits::JSON_DEPTH_MAX`].
     #[error("the change nests too deep")]
     TooDeep,
+    /// With the change the JSON would be larger than [`limits::DOCUMENT_BYTES_MAX`].
+    #[error("the document would be too large")]
+    TooLarge,
     /// An object at the root may not use the key that roots other than objects are kept under.
     #[error("the key '{RESERVED_ROOT}' is reserved at the root")]
     ReservedKey,
@@ -248,6 +251,10 @@ impl Document {
         let before = copy.get_heads();
         let (copy, root, new) = guard::contained(|| {
             let root = absorb(&mut copy, &self.root, changes)?;
+            let grows = root.encoded_len() > self.root.encoded_len();
+            if grows && root.encoded_len() > limits::DOCUMENT_BYTES_MAX {
+                return Err(DocumentError::TooLarge);
+            }
             then(&mut copy)?;
             let changes = copy.get_changes(&before);
             let new = changes.into_iter().map(|mut change| change.bytes().into_owned()).collect();

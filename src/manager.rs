@@ -34,7 +34,7 @@ use crate::storage::ChangeLog;
 use crate::storage::container::{Container, ContainerError};
 use crate::storage::memory::MemoryLog;
 use crate::workspace::{
-    Answer, Ask, Author, Change, Changes, Cursor, Durability, Hello, Pattern, Refusal, Request,
+    Answer, Ask, Author, Changes, Cursor, Durability, Edit, Hello, Pattern, Refusal, Request,
     StoreConfig, WorkspaceConfig, Write,
 };
 use exchange::Exchange;
@@ -370,7 +370,7 @@ impl WorkspaceManager {
     /// hears of it. What came in since the caller read the state is overwritten: see
     /// [`change_at`](Self::change_at).
     pub async fn set_state(&self, store: &StoreName, state: Json) -> Result<Written, ManagerError> {
-        self.write(store, None, Change::Set(state)).await
+        self.write(store, None, Edit::Set(state)).await
     }
 
     /// Sets members of the root object of a store, each whole; nothing is removed. `None` if the
@@ -380,7 +380,7 @@ impl WorkspaceManager {
         store: &StoreName,
         updates: Object,
     ) -> Result<Option<Written>, ManagerError> {
-        match self.write(store, None, Change::Update(Json::Object(updates))).await {
+        match self.write(store, None, Edit::Update(Json::Object(updates))).await {
             Err(ManagerError::Hub(HubError::Refused(Refusal::NotAnObject))) => Ok(None),
             written => written.map(Some),
         }
@@ -392,7 +392,7 @@ impl WorkspaceManager {
         store: &StoreName,
         patch: Json,
     ) -> Result<Written, ManagerError> {
-        self.write(store, None, Change::Merge(patch)).await
+        self.write(store, None, Edit::Merge(patch)).await
     }
 
     /// Applies a JSON patch (RFC 6902) to a store, all or nothing.
@@ -401,7 +401,7 @@ impl WorkspaceManager {
         store: &StoreName,
         patch: JsonPatch,
     ) -> Result<Written, ManagerError> {
-        self.write(store, None, Change::Patch(patch)).await
+        self.write(store, None, Edit::Patch(patch)).await
     }
 
     /// Changes a store as it was when the cursor was read, and merges that with what has come in
@@ -410,9 +410,9 @@ impl WorkspaceManager {
         &self,
         store: &StoreName,
         base: Cursor,
-        change: Change,
+        edit: Edit,
     ) -> Result<Written, ManagerError> {
-        self.write(store, Some(base), change).await
+        self.write(store, Some(base), edit).await
     }
 
     /// The names of the stores, those of the configuration first, in its order.
@@ -487,12 +487,12 @@ impl WorkspaceManager {
         &self,
         store: &StoreName,
         base: Option<Cursor>,
-        change: Change,
+        edit: Edit,
     ) -> Result<Written, ManagerError> {
         self.must_be_open()?;
         // In a trigger's handler the depth says so, and circles come to an end.
         let author = Author::Server { depth: depth() };
-        let write = Write { store: store.clone(), base, change, author };
+        let write = Write { store: store.clone(), base, edit, author };
         match self.ask(Ask::Write(write)).await? {
             Answer::Written { seq, changed } => Ok(Written { seq, changed }),
             other => Err(unexpected(&other)),

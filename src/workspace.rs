@@ -27,7 +27,7 @@ pub mod trigger;
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
 pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig};
 pub use effect::{Answer, Changes, Delivery, Effect, SaveId, Ticket};
-pub use input::{Ask, Author, Caps, Change, Cursor, Garbled, Hello, Input, Request, Write};
+pub use input::{Ask, Author, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
 pub use refusal::Refusal;
 pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
@@ -65,8 +65,8 @@ pub struct Workspace {
     triggers: BTreeMap<TriggerId, Pattern>,
     /// Questions of server code that wait for a store.
     asks: VecDeque<(Ticket, Ask)>,
-    /// What the log said of messages that nobody here remembers; taken by the waiting request.
-    recalled: BTreeMap<(StoreName, MessageId), Result<Option<Seq>, String>>,
+    /// Messages that nobody here remembers, of which the log was asked, and what it said.
+    recalls: BTreeMap<(StoreName, MessageId), Option<Result<Option<Seq>, String>>>,
     outbox: Outbox,
 }
 
@@ -115,7 +115,7 @@ impl Workspace {
             sessions: BTreeMap::new(),
             triggers: BTreeMap::new(),
             asks: VecDeque::new(),
-            recalled: BTreeMap::new(),
+            recalls: BTreeMap::new(),
             outbox: Outbox::default(),
         }
     }
@@ -173,8 +173,10 @@ impl Workspace {
             Input::Loaded { store, result } => self.loaded(store, result, now),
             Input::Saved { save, failed } => self.saved(save, failed),
             Input::Recalled { store, id, found } => {
-                self.recalled.insert((store, id), found);
+                let message = (store, id);
+                self.recalls.insert(message.clone(), Some(found));
                 self.unpark(now);
+                self.recalls.remove(&message);
             }
             Input::Checkpointed { store, .. } => {
                 let key = StoreKey { name: store, owner: None };
@@ -256,9 +258,9 @@ impl Workspace {
         match request {
             Request::Hello(hello) => self.hello(id, hello, now),
             Request::Patch { store, seq, id: message, patch } => {
-                let edit = edit::Edit { store, seq, id: message, patch };
+                let edit = edit::JsonEdit { store, seq, id: message, patch };
                 if let Some(edit) = self.patch(id, edit, now) {
-                    let edit::Edit { store, seq, id, patch } = edit;
+                    let edit::JsonEdit { store, seq, id, patch } = edit;
                     return (Ready::Later, Some(Request::Patch { store, seq, id, patch }));
                 }
             }

@@ -229,6 +229,19 @@ fn a_root_that_uses_the_reserved_key_is_refused() {
 }
 
 #[test]
+fn a_change_that_makes_the_document_too_large_is_refused() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let before = document.state();
+    let mut copy = document.doc.clone();
+    let mut tx = copy.transaction();
+    tx.put(ROOT, "large", "x".repeat(limits::DOCUMENT_BYTES_MAX)).unwrap();
+    tx.commit();
+    assert_eq!(document.receive(copy.get_changes(&[])), Err(DocumentError::TooLarge));
+    assert_eq!(document.state(), before);
+}
+
+#[test]
 fn declared_text_is_merged_and_other_strings_are_replaced() {
     let policy = Arc::new(Policy {
         text: vec!["/body".parse().unwrap()],

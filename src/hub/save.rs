@@ -154,6 +154,10 @@ fn append(log: &dyn ChangeLog, batch: &[AppendTo]) -> Vec<Result<(), String>> {
     }
     match result {
         Ok(results) => results.into_iter().map(|r| r.map_err(|e| e.to_string())).collect(),
+        // A damaged page fails every batch that touches it: only what lies on it shall fail.
+        Err(StorageError::Damaged(_)) if batch.len() > 1 => {
+            batch.chunks(1).flat_map(|entry| append(log, entry)).collect()
+        }
         Err(error) => {
             tracing::error!(%error, entries = batch.len(), "an append to the log failed");
             batch.iter().map(|_entry| Err(error.to_string())).collect()

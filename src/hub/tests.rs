@@ -12,7 +12,7 @@ use crate::json::{Json, JsonPatch};
 use crate::storage::AppendTo;
 use crate::storage::memory::MemoryLog;
 use crate::workspace::{
-    Author, Caps, Change, Checkpoint, Delivery, Dialect, Hello, MessageId, Stored, Write,
+    Author, Caps, Checkpoint, Delivery, Dialect, Edit, Hello, MessageId, Stored, Write,
 };
 
 /// A memory log whose calls can be held up and made to fail.
@@ -174,7 +174,7 @@ fn patch(text: &str) -> JsonPatch {
 
 fn merge(text: &str) -> Ask {
     let author = Author::Server { depth: depth() };
-    Ask::Write(Write { store: store(), base: None, change: Change::Merge(json(text)), author })
+    Ask::Write(Write { store: store(), base: None, edit: Edit::Merge(json(text)), author })
 }
 
 fn get() -> Ask {

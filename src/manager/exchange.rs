@@ -19,7 +19,7 @@ use crate::json::{Json, JsonOp, JsonPatch, Pointer, between};
 use crate::limits;
 use crate::storage::container::{self, Container, ContainerError};
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Answer, Ask, Author, Change, Cursor, Refusal, Scope, StoreConfig, Write};
+use crate::workspace::{Answer, Ask, Author, Cursor, Edit, Refusal, Scope, StoreConfig, Write};
 
 /// Time that one call to a container may take, in milliseconds.
 const CALL_MS_MAX: u64 = limits::STOP_MS_MAX;
@@ -196,18 +196,18 @@ impl Exchange {
         &self,
         store: &StoreName,
         base: Option<Cursor>,
-        change: Change,
+        edit: Edit,
         found: &Json,
     ) -> Result<(), ManagerError> {
         let author = Author::Container;
-        let write = Write { store: store.clone(), base, change, author: author.clone() };
+        let write = Write { store: store.clone(), base, edit, author: author.clone() };
         let written = self.hub.ask(&self.id, Ask::Write(write)).await;
         if let Err(HubError::Refused(Refusal::Stale | Refusal::Patch(_))) = &written {
             // The base is gone. The container is the user's own place, so its word counts; what it
             // replaces is in the history.
             tracing::warn!(%store, "the container's state cannot be merged and is taken as it is");
-            let change = Change::Set(found.clone());
-            let write = Write { store: store.clone(), base: None, change, author };
+            let edit = Edit::Set(found.clone());
+            let write = Write { store: store.clone(), base: None, edit, author };
             self.hub.ask(&self.id, Ask::Write(write)).await?;
             return Ok(());
         }
@@ -230,9 +230,9 @@ impl Exchange {
         for cursor in newest.map(|commit| Cursor { seq: commit.seq, heads: commit.heads }) {
             // A patch that only tests changes nothing, and says whether the state is that.
             let test = JsonOp::Test { path: Pointer::root(), value: found.clone() };
-            let change = Change::Patch(JsonPatch { ops: vec![test] });
+            let edit = Edit::Patch(JsonPatch { ops: vec![test] });
             let base = Some(cursor.clone());
-            let write = Write { store: store.clone(), base, change, author: Author::Container };
+            let write = Write { store: store.clone(), base, edit, author: Author::Container };
             match self.hub.ask(&self.id, Ask::Write(write)).await {
                 Ok(_) => return Ok(Some(cursor)),
                 Err(HubError::Refused(_)) => {}
@@ -394,15 +394,15 @@ impl Standing {
     }
 
     /// What is new at the container, and the state of the document that it is new against.
-    fn news(&self, found: &Json) -> (Option<Cursor>, Change) {
+    fn news(&self, found: &Json) -> (Option<Cursor>, Edit) {
         match &self.held {
-            Held::State(_, Some(cursor)) => (Some(cursor.clone()), Change::Set(found.clone())),
+            Held::State(_, Some(cursor)) => (Some(cursor.clone()), Edit::Set(found.clone())),
             // The document never said just that: the difference is applied to the newest state.
             Held::State(last, None) => {
                 let news = between(last, found, &self.rules.policy.identity);
-                (None, Change::Patch(news))
+                (None, Edit::Patch(news))
             }
-            Held::Unread | Held::Nothing => (self.origin.clone(), Change::Set(found.clone())),
+            Held::Unread | Held::Nothing => (self.origin.clone(), Edit::Set(found.clone())),
         }
     }
 }

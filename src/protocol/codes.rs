@@ -50,6 +50,7 @@ impl Closing {
             | Refusal::Document(
                 DocumentError::Malformed(_)
                 | DocumentError::TooDeep
+                | DocumentError::TooLarge
                 | DocumentError::ReservedKey
                 | DocumentError::Refused(_),
             ) => POLICY,
@@ -110,6 +111,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
     match error {
         DocumentError::Malformed(_) => "bad-sync",
         DocumentError::TooDeep => "too-deep",
+        DocumentError::TooLarge => "too-large",
         DocumentError::ReservedKey => "reserved-key",
         DocumentError::UnknownHeads => "stale",
         DocumentError::NoProgress => "resync",
@@ -153,6 +155,7 @@ mod tests {
             Refusal::Json(JsonError::ForbiddenKey(String::new())),
             Refusal::Document(DocumentError::Malformed(String::new())),
             Refusal::Document(DocumentError::TooDeep),
+            Refusal::Document(DocumentError::TooLarge),
             Refusal::Document(DocumentError::ReservedKey),
             Refusal::Document(DocumentError::UnknownHeads),
             Refusal::Document(DocumentError::NoProgress),

@@ -2,7 +2,7 @@
 
 use super::edit::Making;
 use super::effect::{Answer, Changes, Effect};
-use super::input::{Ask, Author, Change, Write};
+use super::input::{Ask, Author, Edit, Write};
 use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
 use crate::ids::{Millis, Seq, StoreName};
@@ -120,7 +120,7 @@ impl Workspace {
             Some(cursor) => store.state_at(cursor).or(Err(Refusal::Stale))?,
             None => store.document.state(),
         };
-        let (next, explicit) = next_state(&base.json(), &write.change)?;
+        let (next, explicit) = next_state(&base.json(), &write.edit)?;
         next.check(&JsonLimits::default())?;
         let before = store.document.json();
         let note = Note { time: now, message: None };
@@ -141,11 +141,11 @@ impl Workspace {
 type Told = (Option<(StoreKey, Seq)>, Answer);
 
 /// What a base becomes by a change.
-fn next_state(base: &Json, change: &Change) -> Result<(Json, Option<Explicit>), Refusal> {
-    let next = match change {
-        Change::Set(state) => state.clone(),
-        Change::Merge(patch) => merge(base, patch),
-        Change::Update(updates) => {
+fn next_state(base: &Json, edit: &Edit) -> Result<(Json, Option<Explicit>), Refusal> {
+    let next = match edit {
+        Edit::Set(state) => state.clone(),
+        Edit::Merge(patch) => merge(base, patch),
+        Edit::Update(updates) => {
             let (Json::Object(members), Json::Object(updates)) = (base, updates) else {
                 return Err(Refusal::NotAnObject);
             };
@@ -155,7 +155,7 @@ fn next_state(base: &Json, change: &Change) -> Result<(Json, Option<Explicit>), 
             }
             Json::Object(members)
         }
-        Change::Patch(patch) => {
+        Edit::Patch(patch) => {
             let applied = patch.apply(base, &JsonLimits::default())?;
             return Ok((applied.json, applied.explicit));
         }

@@ -14,7 +14,7 @@ use crate::json::{Applied, Json, JsonLimits, JsonOp, JsonPatch, Pointer, between
 
 /// An edit of a JSON client.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(super) struct JsonEdit {
     pub(super) store: StoreName,
     pub(super) seq: i64,
     pub(super) id: Option<MessageId>,
@@ -37,7 +37,7 @@ pub(super) struct Making {
 impl Workspace {
     /// Takes an edit of a JSON client; gives it back if the log has to be asked first whether it
     /// was sent before.
-    pub(super) fn patch(&mut self, id: SessionId, edit: Edit, now: Millis) -> Option<Edit> {
+    pub(super) fn patch(&mut self, id: SessionId, edit: JsonEdit, now: Millis) -> Option<JsonEdit> {
         let key = self.key(&edit.store, Some(id));
         if let Err(refusal) = self.store(&key) {
             self.refuse_edit(id, &key, edit, refusal);
@@ -52,7 +52,10 @@ impl Workspace {
                 }
                 Ok(MessageFate::AskTheLog) => {
                     let (store, id) = (key.name, message.clone());
-                    self.outbox.at_once(Effect::Recall { store, id });
+                    let asked = self.recalls.insert((store.clone(), id.clone()), None);
+                    if asked.is_none() {
+                        self.outbox.at_once(Effect::Recall { store, id });
+                    }
                     return Some(edit);
                 }
                 Err(refusal) => {
@@ -69,21 +72,23 @@ impl Workspace {
 
     /// Whether a message was committed before, as far as this workspace or the log can say.
     fn fate(&mut self, key: &StoreKey, message: &MessageId) -> Result<MessageFate, Refusal> {
-        if let Some(found) = self.recalled.remove(&(key.name.clone(), message.clone())) {
-            return match found {
-                Ok(Some(seq)) => Ok(MessageFate::Committed(seq)),
-                Ok(None) => Ok(MessageFate::New),
-                Err(why) => Err(Refusal::Unavailable(why)),
-            };
+        match self.recalls.get(&(key.name.clone(), message.clone())) {
+            Some(Some(Ok(Some(seq)))) => Ok(MessageFate::Committed(*seq)),
+            // Another session may have committed it while the log was asked.
+            Some(Some(Ok(None))) => Ok(match self.store(key)?.message(message) {
+                MessageFate::Committed(seq) => MessageFate::Committed(seq),
+                MessageFate::New | MessageFate::AskTheLog => MessageFate::New,
+            }),
+            Some(Some(Err(why))) => Err(Refusal::Unavailable(why.clone())),
+            Some(None) | None => Ok(self.store(key)?.message(message)),
         }
-        Ok(self.store(key)?.message(message))
     }
 
     fn apply_edit(
         &mut self,
         id: SessionId,
         key: &StoreKey,
-        edit: &Edit,
+        edit: &JsonEdit,
         now: Millis,
     ) -> Result<(), Refusal> {
         let seq = u64::try_from(edit.seq).map(Seq).or(Err(Refusal::Stale))?;
@@ -174,7 +179,13 @@ impl Workspace {
     }
 
     /// An edit that was committed in an earlier life of the client, or of the server.
-    fn acknowledge_again(&mut self, id: SessionId, key: &StoreKey, edit: &Edit, committed: Seq) {
+    fn acknowledge_again(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        edit: &JsonEdit,
+        committed: Seq,
+    ) {
         let patch = self.rebase_again(id, key, edit, committed);
         let Ok(store) = self.store(key) else {
             return;
@@ -196,7 +207,7 @@ impl Workspace {
         &mut self,
         id: SessionId,
         key: &StoreKey,
-        edit: &Edit,
+        edit: &JsonEdit,
         committed: Seq,
     ) -> JsonPatch {
         let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
@@ -217,7 +228,7 @@ impl Workspace {
     }
 
     /// A refused edit: a nack, or the snapshot that corrects a legacy client's count.
-    fn refuse_edit(&mut self, id: SessionId, key: &StoreKey, edit: Edit, refusal: Refusal) {
+    fn refuse_edit(&mut self, id: SessionId, key: &StoreKey, edit: JsonEdit, refusal: Refusal) {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };

@@ -227,14 +227,14 @@ pub struct Write {
     /// The state the writer had read; `None`: the newest.
     pub base: Option<Cursor>,
     /// What to do.
-    pub change: Change,
+    pub edit: Edit,
     /// Who does it.
     pub author: Author,
 }
 
 /// The ways to say what a store should become.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum Edit {
     /// This is the whole state; what differs from the base is written.
     Set(Json),
     /// Members of the root object, each set whole (the original's `updateState`).

@@ -295,3 +295,82 @@ proptest! {
         }
     }
 }
+
+/// A workspace with one session that understands `ack`, in a store as the log has it.
+fn greeted(stored: Stored) -> Workspace {
+    let config = StoreConfig::open(STORE.parse().unwrap());
+    let mut workspace = open(&config, 0);
+    let session = SessionId(1);
+    let hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
+    let greet = Input::Say { session, request: Request::Hello(hello) };
+    workspace.handle(vec![Input::Attach { session, user: "u".to_owned() }, greet], Millis(1));
+    let result = Recovered::build(Arc::new(config), stored).map(Box::new);
+    let store = STORE.parse().unwrap();
+    workspace.handle(vec![Input::Loaded { store, result }], Millis(1));
+    workspace
+}
+
+fn edit(seq: i64, id: &str, patch: &str) -> Input {
+    let request = Request::Patch {
+        store: STORE.parse().unwrap(),
+        seq,
+        id: MessageId::new(id),
+        patch: serde_json::from_str(patch).unwrap(),
+    };
+    Input::Say { session: SessionId(1), request }
+}
+
+/// What a workspace says when its save has gone well.
+fn saved(workspace: &mut Workspace, effects: &[Effect]) -> Vec<Effect> {
+    let save = effects.iter().find_map(|effect| match effect {
+        Effect::Save { save, .. } => Some(*save),
+        _ => None,
+    });
+    workspace.handle(vec![Input::Saved { save: save.unwrap(), failed: Vec::new() }], Millis(1))
+}
+
+fn acks(effects: &[Effect]) -> Vec<Seq> {
+    let ack = |effect: &Effect| match effect {
+        Effect::Deliver { delivery: Delivery::Ack { seq, .. }, .. } => Some(*seq),
+        _ => None,
+    };
+    effects.iter().filter_map(ack).collect()
+}
+
+#[test]
+fn the_log_is_asked_once_for_a_message_that_may_be_older_than_memory() {
+    for found in [None, Some(Seq(0))] {
+        let mut workspace = greeted(Stored { older_messages: true, ..Stored::default() });
+        let add = r#"[{"op":"add","path":"/a","value":1}]"#;
+        let effects = workspace.handle(vec![edit(0, "old", add)], Millis(1));
+        assert!(matches!(&*effects, [Effect::Recall { .. }]), "{effects:?}");
+        // What comes after it waits, and asks nothing again.
+        assert!(workspace.handle(vec![edit(0, "new", add)], Millis(1)).is_empty());
+        let store = STORE.parse().unwrap();
+        let id = MessageId::new("old").unwrap();
+        let recalled = Input::Recalled { store, id, found: Ok(found) };
+        let effects = workspace.handle(vec![recalled], Millis(1));
+        match found {
+            None => {
+                let asked = |effect: &Effect| matches!(effect, Effect::Recall { .. });
+                assert_eq!(effects.iter().filter(|effect| asked(effect)).count(), 1);
+                assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(1)]);
+            }
+            Some(seq) => assert_eq!(acks(&effects), [seq]),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_before_it_is_durable_and_edits_go_on_meanwhile() {
+    let mut workspace = greeted(Stored::default());
+    let add = |id: &str, path: &str| {
+        edit(0, id, &format!(r#"[{{"op":"add","path":"{path}","value":1}}]"#))
+    };
+    let first = workspace.handle(vec![add("1", "/a")], Millis(1));
+    assert!(matches!(&*first, [Effect::Save { .. }]), "{first:?}");
+    let second = workspace.handle(vec![add("2", "/b")], Millis(1));
+    assert!(matches!(&*second, [Effect::Save { .. }]), "{second:?}");
+    assert_eq!(acks(&saved(&mut workspace, &first)), [Seq(1)]);
+    assert_eq!(acks(&saved(&mut workspace, &second)), [Seq(2)]);
+}

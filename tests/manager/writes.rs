@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use statehouse::hub::HubError;
 use statehouse::manager::{ManagerError, WorkspaceManager};
-use statehouse::workspace::{Change, Refusal};
+use statehouse::workspace::{Edit, Refusal};
 
 use crate::world::{a_moment, chart, config, greet, json, name, object, patch, ready, state};
 
@@ -42,7 +42,7 @@ async fn merge_and_patch_change_a_part_and_a_cursor_merges_with_what_came_betwee
     assert_eq!(read, json(r#"{"symbol":"BTC","a":{"b":1},"items":[1,2]}"#));
     let append = patch(r#"[{"op":"add","path":"/items/-","value":3}]"#);
     manager.patch_state(&chart(), append).await.unwrap();
-    let late = Change::Set(json(r#"{"symbol":"ETH","a":{"b":1},"items":[1,2]}"#));
+    let late = Edit::Set(json(r#"{"symbol":"ETH","a":{"b":1},"items":[1,2]}"#));
     manager.change_at(&chart(), cursor, late).await.unwrap();
     let merged = json(r#"{"symbol":"ETH","a":{"b":1},"items":[1,2,3]}"#);
     assert_eq!(state(&manager, "chartState").await, merged);
