@@ -22,7 +22,7 @@ pub use projection::RESERVED_ROOT;
 pub use sync::SyncSession;
 
 use crate::ids::Millis;
-use crate::json::{Entry, Explicit, Json, Key};
+use crate::json::{Entry, Explicit, Json, JsonError, JsonLimits, Key};
 use crate::limits;
 
 /// Why a document refused. It is as it was, unless the error [poisons](Self::poisons) it.
@@ -37,6 +37,9 @@ pub enum DocumentError {
     /// With the change the JSON would be larger than [`limits::DOCUMENT_BYTES_MAX`].
     #[error("the document would be too large")]
     TooLarge,
+    /// A key in the change may not be used.
+    #[error("{0}")]
+    Json(#[from] JsonError),
     /// An object at the root may not use the key that roots other than objects are kept under.
     #[error("the key '{RESERVED_ROOT}' is reserved at the root")]
     ReservedKey,
@@ -197,9 +200,7 @@ impl Document {
         let change = if entries.is_empty() {
             None
         } else if base.heads == self.heads() {
-            let mut tx = self.doc.transaction();
-            projection::write(&mut tx, &self.policy, &entries)?;
-            let (hash, _) = tx.commit_with(note.options());
+            let hash = self.write_here(&entries, note)?;
             self.root = root.clone();
             hash.and_then(|hash| self.doc.get_change_by_hash(&hash))
         } else {
@@ -208,6 +209,23 @@ impl Document {
         let change = change.map(|mut change| (change.hash(), change.bytes().into_owned()));
         let heads = change.as_ref().map_or_else(|| base.heads.clone(), |(hash, _)| vec![*hash]);
         Ok(Written { change, state: State { heads, root } })
+    }
+
+    /// A panic in here may leave the document half changed.
+    fn write_here(
+        &mut self,
+        entries: &[(Key, Entry)],
+        note: Note,
+    ) -> Result<Option<ChangeHash>, DocumentError> {
+        let mut panicked = true;
+        let written = guard::contained(|| {
+            let mut tx = self.doc.transaction();
+            let written = projection::write(&mut tx, &self.policy, entries);
+            let hash = written.map(|()| tx.commit_with(note.options()).0);
+            panicked = false;
+            hash
+        });
+        if panicked { Err(DocumentError::Diverged) } else { written }
     }
 
     /// Automerge reports what a change did to the newest state only where it receives one: so a
@@ -282,7 +300,11 @@ fn absorb(doc: &mut Automerge, root: &Json, changes: Vec<Change>) -> Result<Json
         if many || !known(doc, &change) {
             let rest: Vec<Change> = std::iter::once(change).chain(changes).collect();
             doc.apply_changes(rest)?;
-            return projection::read(doc);
+            let root = projection::read(doc)?;
+            // One more for the map around a root that is no object.
+            let depth_max = limits::JSON_DEPTH_MAX.saturating_add(1);
+            root.check(&JsonLimits { depth_max, ..JsonLimits::default() })?;
+            return Ok(root);
         }
         let mut log = PatchLog::active();
         doc.apply_changes_log_patches([change], &mut log)?;

@@ -87,8 +87,9 @@ enum Slot {
     /// Here it is.
     Loaded(Box<Store>),
     /// It lost commits, or its document cannot be trusted: it is loaded anew as soon as no save of
-    /// it is under way, and whoever stands in it is told all anew.
-    Broken,
+    /// it is under way, and whoever stands in it is told all anew. Had it no log, it starts anew
+    /// after this seq.
+    Broken(Seq),
     /// It could not be loaded; whoever asks next makes the next attempt.
     Unavailable(String),
 }
@@ -106,7 +107,10 @@ impl Workspace {
         let shared = |name: StoreName| (StoreKey { name, owner: None }, Slot::Unloaded);
         let listed = opening.config.stores.iter().filter(|store| store.scope == Scope::Workspace);
         let names = listed.map(|store| store.name.clone());
-        let stored = opening.stored.into_iter().map(|(name, _)| name);
+        let config = Arc::clone(&opening.config);
+        let reachable =
+            |name: &StoreName| config.allows(name) && config.scope(name) == Scope::Workspace;
+        let stored = opening.stored.into_iter().map(|(name, _)| name).filter(reachable);
         Self {
             stores: names.chain(stored).map(shared).collect(),
             config: opening.config,
@@ -125,15 +129,15 @@ impl Workspace {
         for input in turn {
             self.take(input, now);
         }
-        self.pay_snapshots();
         self.reload_broken();
+        self.pay_snapshots();
         self.outbox.end_turn(self.config.durability == Durability::Strict)
     }
 
     /// Whether nobody is attached and nothing is under way: the workspace can be dropped, and
     /// opened again, with no other loss than its transient stores.
     pub fn is_idle(&self) -> bool {
-        let loading = |slot: &Slot| matches!(slot, Slot::Loading | Slot::Broken);
+        let loading = |slot: &Slot| matches!(slot, Slot::Loading | Slot::Broken(_));
         self.sessions.is_empty()
             && self.triggers.is_empty()
             && self.asks.is_empty()
@@ -156,11 +160,14 @@ impl Workspace {
                 self.sessions.insert(session, Session::new(user));
             }
             Input::Detach { session } => self.detach(session),
-            Input::Say { session, request } => self.say(session, request, now),
+            Input::Say { session, request } => {
+                self.forgive_unavailable();
+                self.say(session, request, now);
+            }
             Input::Resync { session } => self.resync(session),
             Input::Ask { ticket, ask } => {
-                self.asks.push_back((ticket, ask));
-                self.answer_asks(now);
+                self.forgive_unavailable();
+                self.ask(ticket, ask, now);
             }
             Input::Watch { trigger, pattern } => {
                 if self.triggers.len() < limits::TRIGGERS_MAX {
@@ -293,7 +300,7 @@ impl Workspace {
         };
         match slot {
             Slot::Loaded(_) | Slot::Unavailable(_) => Ready::Now,
-            Slot::Loading | Slot::Broken => Ready::Later,
+            Slot::Loading | Slot::Broken(_) => Ready::Later,
             Slot::Unloaded => {
                 let config = self.config.store(&key.name);
                 if config.persistent {
@@ -301,14 +308,7 @@ impl Workspace {
                     self.outbox.at_once(Effect::Load { store: key.name.clone() });
                     return Ready::Later;
                 }
-                let stored = Stored { start: Seq::start_of(self.epoch), ..Stored::default() };
-                *slot = match Store::rebuild(Arc::new(config), stored) {
-                    Ok(mut store) => {
-                        store.document.sign_as(&self.actor);
-                        Slot::Loaded(Box::new(store))
-                    }
-                    Err(Unavailable(why)) => Slot::Unavailable(why),
-                };
+                *slot = transient(config, Seq::start_of(self.epoch), &self.actor);
                 Ready::Now
             }
         }
@@ -319,7 +319,7 @@ impl Workspace {
         match self.stores.get_mut(key) {
             Some(Slot::Loaded(store)) => Ok(store),
             Some(Slot::Unavailable(why)) => Err(Refusal::Unavailable(why.clone())),
-            Some(Slot::Unloaded | Slot::Loading | Slot::Broken) => {
+            Some(Slot::Unloaded | Slot::Loading | Slot::Broken(_)) => {
                 Err(Refusal::Unavailable("it is being loaded".to_owned()))
             }
             None => Err(Refusal::NoStore),
@@ -358,9 +358,19 @@ impl Workspace {
         self.stores.insert(key.clone(), slot);
         self.reconcile(&key);
         self.unpark(now);
-        // Whoever waited was told; the next to ask makes the next attempt.
-        if let Some(slot @ Slot::Unavailable(_)) = self.stores.get_mut(&key) {
-            *slot = Slot::Unloaded;
+    }
+
+    /// Whoever waited for a store that could not be loaded has been told so; the next to ask makes
+    /// the next attempt.
+    fn forgive_unavailable(&mut self) {
+        let waits = |session: &Session| !session.parked.is_empty();
+        if !self.asks.is_empty() || self.sessions.values().any(waits) {
+            return;
+        }
+        for slot in self.stores.values_mut() {
+            if matches!(slot, Slot::Unavailable(_)) {
+                *slot = Slot::Unloaded;
+            }
         }
     }
 
@@ -394,17 +404,36 @@ impl Workspace {
         for id in broken_lines {
             self.close(id, refusal.clone());
         }
-        if let Some(slot) = self.stores.get_mut(&key) {
-            *slot = Slot::Broken;
+        self.mark_broken(&key);
+    }
+
+    fn mark_broken(&mut self, key: &StoreKey) {
+        if let Some(slot) = self.stores.get_mut(key) {
+            let seq = match slot {
+                Slot::Loaded(store) => store.seq(),
+                _ => Seq::default(),
+            };
+            *slot = Slot::Broken(seq);
         }
     }
 
     fn reload_broken(&mut self) {
+        let mut anew = Vec::new();
         for (key, slot) in &mut self.stores {
-            if matches!(slot, Slot::Broken) && !self.outbox.is_saving(&key.name) {
+            let Slot::Broken(seq) = *slot else {
+                continue;
+            };
+            let config = self.config.store(&key.name);
+            if !config.persistent {
+                *slot = transient(config, seq.next(), &self.actor);
+                anew.push(key.clone());
+            } else if !self.outbox.is_saving(&key.name) {
                 *slot = Slot::Loading;
                 self.outbox.at_once(Effect::Load { store: key.name.clone() });
             }
+        }
+        for key in anew {
+            self.reconcile(&key);
         }
     }
 
@@ -432,6 +461,17 @@ impl Workspace {
     /// is no more, ends with its session, and the client connects again.
     fn restart_sync(&mut self, id: SessionId) {
         self.close(id, Refusal::NoProgress);
+    }
+}
+
+/// A store without a log, at its beginning.
+fn transient(config: StoreConfig, start: Seq, actor: &[u8]) -> Slot {
+    match Store::rebuild(Arc::new(config), Stored { start, ..Stored::default() }) {
+        Ok(mut store) => {
+            store.document.sign_as(actor);
+            Slot::Loaded(Box::new(store))
+        }
+        Err(Unavailable(why)) => Slot::Unavailable(why),
     }
 }
 

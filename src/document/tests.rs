@@ -299,3 +299,51 @@ fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch(
     two.receive(news).unwrap();
     assert_eq!(two.json(), one.json());
 }
+
+fn nested(depth: usize) -> Json {
+    (0..depth).fold(Json::Null, |inner, _| Json::Array([inner].into_iter().collect()))
+}
+
+#[test]
+fn whatever_is_let_in_can_be_read_again() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let base = document.state();
+    document.write(&base, &nested(limits::JSON_DEPTH_MAX), None, NOTE).unwrap();
+    let again = Document::load(Arc::clone(&policy), Some(&document.save()), &[]).unwrap();
+    assert_eq!(again.state(), document.state());
+}
+
+#[test]
+fn a_change_that_nests_too_deep_is_refused_whole() {
+    let policy = Arc::new(Policy::default());
+    for depth in [limits::JSON_DEPTH_MAX, limits::JSON_DEPTH_MAX + 1, 300] {
+        let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+        let before = document.state();
+        let mut copy = document.doc.clone();
+        let mut tx = copy.transaction();
+        let mut place = ROOT;
+        for _ in 0..depth {
+            place = tx.put_object(&place, "in", ObjType::Map).unwrap();
+        }
+        tx.commit();
+        if document.receive(copy.get_changes(&[])).is_ok() {
+            Document::load(Arc::clone(&policy), Some(&document.save()), &[]).unwrap();
+            assert_eq!(depth, limits::JSON_DEPTH_MAX);
+        } else {
+            assert_eq!(document.state(), before);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_harms_javascript_clients_is_refused_from_automerge_clients_too() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let mut copy = document.doc.clone();
+    let mut tx = copy.transaction();
+    tx.put(ROOT, "__proto__", 1).unwrap();
+    tx.commit();
+    let refused = document.receive(copy.get_changes(&[]));
+    assert!(matches!(refused, Err(DocumentError::Json(_))), "{refused:?}");
+}

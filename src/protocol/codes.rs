@@ -51,6 +51,7 @@ impl Closing {
                 DocumentError::Malformed(_)
                 | DocumentError::TooDeep
                 | DocumentError::TooLarge
+                | DocumentError::Json(_)
                 | DocumentError::ReservedKey
                 | DocumentError::Refused(_),
             ) => POLICY,
@@ -112,6 +113,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
         DocumentError::Malformed(_) => "bad-sync",
         DocumentError::TooDeep => "too-deep",
         DocumentError::TooLarge => "too-large",
+        DocumentError::Json(error) => json_code(error),
         DocumentError::ReservedKey => "reserved-key",
         DocumentError::UnknownHeads => "stale",
         DocumentError::NoProgress => "resync",
@@ -156,6 +158,7 @@ mod tests {
             Refusal::Document(DocumentError::Malformed(String::new())),
             Refusal::Document(DocumentError::TooDeep),
             Refusal::Document(DocumentError::TooLarge),
+            Refusal::Document(DocumentError::Json(JsonError::KeyTooLong)),
             Refusal::Document(DocumentError::ReservedKey),
             Refusal::Document(DocumentError::UnknownHeads),
             Refusal::Document(DocumentError::NoProgress),

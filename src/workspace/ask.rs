@@ -1,22 +1,39 @@
 //! What server code asks of a workspace, and gets answered when it is durable.
 
 use super::edit::Making;
-use super::effect::{Answer, Changes, Effect};
+use super::effect::{Answer, Changes, Effect, Ticket};
 use super::input::{Ask, Author, Edit, Write};
+use super::trigger::spoken_paths;
 use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
 use crate::ids::{Millis, Seq, StoreName};
 use crate::json::merge::merge;
-use crate::json::{Explicit, Json, JsonLimits, Key, between};
+use crate::json::{Explicit, Json, JsonError, JsonLimits, Key, between};
+use crate::limits;
 
 impl Workspace {
+    /// Takes a question.
+    pub(super) fn ask(&mut self, ticket: Ticket, ask: Ask, now: Millis) {
+        if self.asks.len() >= limits::PARKED_MESSAGES_MAX {
+            let answer = Err(Refusal::TooMany("questions waiting for a store"));
+            self.outbox.at_once(Effect::Answer { ticket, answer });
+            return;
+        }
+        self.asks.push_back((ticket, ask));
+        self.answer_asks(now);
+    }
+
     /// Answers questions in order, as far as the stores that they need are there.
     pub(super) fn answer_asks(&mut self, now: Millis) {
+        let mut waiting = false;
         for _ in 0..self.asks.len() {
             let Some((ticket, ask)) = self.asks.pop_front() else {
                 return;
             };
-            if matches!(self.ready_for(&ask), Ready::Later) {
+            // What is flushed is all that was asked for before.
+            let behind = waiting && ask == Ask::Flush;
+            if behind || matches!(self.ready_for(&ask), Ready::Later) {
+                waiting = true;
                 self.asks.push_back((ticket, ask));
                 continue;
             }
@@ -66,7 +83,7 @@ impl Workspace {
                 let mut changes = Changes::default();
                 for name in self.shared_names() {
                     let since = since.get(&name).copied().unwrap_or(otherwise);
-                    self.note_changes(&name, since, &mut changes)?;
+                    self.note_changes(&name, since, &mut changes);
                 }
                 Ok((None, Answer::Changes(changes)))
             }
@@ -87,18 +104,17 @@ impl Workspace {
         Answer::States { states, unavailable }
     }
 
-    fn note_changes(
-        &mut self,
-        name: &StoreName,
-        since: Seq,
-        changes: &mut Changes,
-    ) -> Result<(), Refusal> {
+    /// A store that cannot be read is as one whose history does not reach back.
+    fn note_changes(&mut self, name: &StoreName, since: Seq, changes: &mut Changes) {
         let key = self.key(name, None);
-        let store = self.store(&key)?;
+        let Ok(store) = self.store(&key) else {
+            changes.truncated.push(name.clone());
+            return;
+        };
         let seq = store.seq();
         changes.seqs.insert(name.clone(), seq);
         if seq == since {
-            return Ok(());
+            return;
         }
         match store.state(since) {
             Ok(version) => {
@@ -110,7 +126,6 @@ impl Workspace {
             }
             Err(_) => changes.truncated.push(name.clone()),
         }
-        Ok(())
     }
 
     fn write(&mut self, write: &Write, now: Millis) -> Result<Told, Refusal> {
@@ -121,8 +136,11 @@ impl Workspace {
             None => store.document.state(),
         };
         let (next, explicit) = next_state(&base.json(), &write.edit)?;
-        next.check(&JsonLimits::default())?;
         let before = store.document.json();
+        let limits = JsonLimits::default();
+        if next.encoded_len() > limits.document_bytes_max.max(before.encoded_len()) {
+            return Err(JsonError::TooLarge.into());
+        }
         let note = Note { time: now, message: None };
         let written = store.document.write(&base, &next, explicit.as_ref(), note);
         let Some((_, bytes)) = self.sound(&key, written)?.change else {
@@ -131,7 +149,11 @@ impl Workspace {
         };
         let (origin, depth) = origin_of(&write.author);
         let changes = vec![bytes];
-        let making = Making { before, changes, origin, spoken: Vec::new(), depth, now };
+        let spoken = match &write.edit {
+            Edit::Patch(patch) => spoken_paths(patch, &base.json(), write.base.is_none()),
+            Edit::Set(_) | Edit::Merge(_) | Edit::Update(_) => Vec::new(),
+        };
+        let making = Making { before, changes, origin, spoken, depth, now };
         let seq = self.commit(&key, making, None)?.commit.seq;
         Ok((Some((key, seq)), Answer::Written { seq, changed: true }))
     }
@@ -142,6 +164,11 @@ type Told = (Option<(StoreKey, Seq)>, Answer);
 
 /// What a base becomes by a change.
 fn next_state(base: &Json, edit: &Edit) -> Result<(Json, Option<Explicit>), Refusal> {
+    let limits = JsonLimits::default();
+    match edit {
+        Edit::Set(value) | Edit::Merge(value) | Edit::Update(value) => value.check(&limits)?,
+        Edit::Patch(_) => {}
+    }
     let next = match edit {
         Edit::Set(state) => state.clone(),
         Edit::Merge(patch) => merge(base, patch),
@@ -156,7 +183,7 @@ fn next_state(base: &Json, edit: &Edit) -> Result<(Json, Option<Explicit>), Refu
             Json::Object(members)
         }
         Edit::Patch(patch) => {
-            let applied = patch.apply(base, &JsonLimits::default())?;
+            let applied = patch.apply(base, &limits)?;
             return Ok((applied.json, applied.explicit));
         }
     };

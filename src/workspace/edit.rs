@@ -111,8 +111,7 @@ impl Workspace {
         let note = Note { time: now, message: None };
         let written = store.document.write(&base, &result, explicit.as_ref(), note);
         let written = self.sound(key, written)?;
-        let spoken =
-            if is_current { trigger::spoken_paths(&edit.patch, &before) } else { Vec::new() };
+        let spoken = trigger::spoken_paths(&edit.patch, &base.json(), is_current);
         let change = written.change.as_ref().map(|(hash, _)| *hash);
         let changes = written.change.into_iter().map(|(_, bytes)| bytes).collect();
         let making = Making { before, changes, origin, spoken, depth: Some(0), now };
@@ -324,10 +323,8 @@ impl Workspace {
         result: Result<T, DocumentError>,
     ) -> Result<T, Refusal> {
         result.map_err(|error| {
-            if error.poisons()
-                && let Some(slot) = self.stores.get_mut(key)
-            {
-                *slot = super::Slot::Broken;
+            if error.poisons() {
+                self.mark_broken(key);
             }
             match error {
                 DocumentError::NoProgress => Refusal::NoProgress,

@@ -20,6 +20,8 @@ impl Workspace {
             listed.chain(self.shared_names()).chain(named.cloned()).collect()
         };
         let mut names: Vec<StoreName> = hello.stores.clone().unwrap_or_else(all);
+        let place = |name: &StoreName| self.config.stores.iter().position(|s| s.name == *name);
+        names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names.iter().map(|name| self.key(name, Some(id))).collect()
@@ -97,7 +99,6 @@ impl Workspace {
             return;
         };
         let newest = store.cursor();
-        let stand = JsonStand::told(newest.seq);
         let named = seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq);
         let named = cursor.map_or(named, |cursor| Some(cursor.seq));
         let held = match (cursor, named) {
@@ -117,7 +118,13 @@ impl Workspace {
             None => Some(Delivery::Snapshot { store, seq, state, cursor }),
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.stands.insert(key.clone(), Stand::Json(stand));
+            match session.stands.get_mut(key) {
+                Some(Stand::Json(stand)) => stand.greeted(seq),
+                _ => {
+                    let stand = Stand::Json(JsonStand::told(seq));
+                    session.stands.insert(key.clone(), stand);
+                }
+            }
         }
         if let Some(delivery) = delivery {
             self.deliver(id, Some((key.clone(), seq)), delivery);
@@ -256,7 +263,8 @@ impl Workspace {
         };
         let others: Vec<_> = self.sessions.iter().filter_map(shown).collect();
         for (session, user, data) in others {
-            self.deliver(id, None, Delivery::Presence { session, user, data: Some(data) });
+            let delivery = Delivery::Presence { session, user, data: Some(data) };
+            self.outbox.at_once(Effect::Deliver { to: vec![id], delivery });
         }
     }
 }

@@ -173,6 +173,13 @@ impl JsonStand {
         self.own.len() < had
     }
 
+    /// The client said hello again. What it has in flight still lies on top of each other.
+    pub(super) fn greeted(&mut self, newest: Seq) {
+        self.told = Some(newest);
+        self.miscount = None;
+        self.counted = Seq::default();
+    }
+
     /// The state that an edit was made on: that at `seq` plus the session's own commits after it,
     /// because edits in flight lie on top of each other. Of these, only those before `upto` count
     /// where the edit became that commit already.

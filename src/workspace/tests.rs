@@ -374,3 +374,53 @@ fn nothing_is_told_before_it_is_durable_and_edits_go_on_meanwhile() {
     assert_eq!(acks(&saved(&mut workspace, &first)), [Seq(1)]);
     assert_eq!(acks(&saved(&mut workspace, &second)), [Seq(2)]);
 }
+
+#[test]
+fn stores_that_cannot_be_loaded_hold_up_nobody() {
+    let config = StoreConfig::open(STORE.parse().unwrap());
+    let mut workspace = open(&config, 0);
+    let session = SessionId(1);
+    let names: [StoreName; 2] = [STORE.parse().unwrap(), "other".parse().unwrap()];
+    let caps = Caps { ready: true, ..Caps::default() };
+    let seqs = names.iter().map(|name| (name.clone(), 0)).collect();
+    let hello = Request::Hello(Hello { caps, seqs, ..Hello::default() });
+    let say = Input::Say { session, request: hello.clone() };
+    let attach = Input::Attach { session, user: String::new() };
+    assert_eq!(workspace.handle(vec![attach, say], Millis(1)).len(), 2);
+    let fail = |store: &StoreName| Input::Loaded {
+        store: store.clone(),
+        result: Err(Unavailable("damaged".to_owned())),
+    };
+    assert!(workspace.handle(vec![fail(&names[0])], Millis(1)).is_empty());
+    let told = workspace.handle(vec![fail(&names[1])], Millis(1));
+    let deliveries: Vec<&Delivery> = told
+        .iter()
+        .map(|effect| match effect {
+            Effect::Deliver { delivery, .. } => delivery,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        matches!(
+            &*deliveries,
+            [Delivery::Error { .. }, Delivery::Error { .. }, Delivery::Ready { seqs, .. }]
+                if seqs.is_empty()
+        ),
+        "{deliveries:?}"
+    );
+    // Who asks next makes the next attempt.
+    let say = Input::Say { session, request: hello };
+    assert_eq!(workspace.handle(vec![say], Millis(1)).len(), 2);
+}
+
+#[test]
+fn edits_in_flight_survive_a_hello_between_them() {
+    let mut workspace = greeted(Stored::default());
+    let first = edit(0, "1", r#"[{"op":"add","path":"/a","value":{}}]"#);
+    let second = edit(0, "2", r#"[{"op":"add","path":"/a/b","value":1}]"#);
+    let mut hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
+    hello.seqs.insert(STORE.parse().unwrap(), 0);
+    let again = Input::Say { session: SessionId(1), request: Request::Hello(hello) };
+    let effects = workspace.handle(vec![first, again, second], Millis(1));
+    assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(1), Seq(2)]);
+}

@@ -266,8 +266,20 @@ fn member_keys(value: &Json) -> Vec<Key> {
     }
 }
 
-/// The paths that an edit names: where it adds, replaces and removes, and where it moves from.
-pub(super) fn spoken_paths(patch: &JsonPatch, base: &Json) -> Vec<Pointer> {
+fn passes_array(path: &Pointer, base: &Json) -> bool {
+    let mut at = path.parent();
+    while let Some(place) = at {
+        if matches!(base.get(&place), Some(Json::Array(_))) {
+            return true;
+        }
+        at = place.parent();
+    }
+    false
+}
+
+/// The paths that an edit names: where it adds, replaces and removes, and where it moves from. If
+/// the edit was made on an older state, those through arrays may mean other elements by now.
+pub(super) fn spoken_paths(patch: &JsonPatch, base: &Json, is_current: bool) -> Vec<Pointer> {
     let mut paths = Vec::new();
     for op in &patch.ops {
         match op {
@@ -286,7 +298,7 @@ pub(super) fn spoken_paths(patch: &JsonPatch, base: &Json) -> Vec<Pointer> {
                 path.parent().and_then(|list| base.get(&list).cloned()),
                 Some(Json::Array(_))
             );
-        !appends
+        !appends && (is_current || !passes_array(path, base))
     });
     paths
 }

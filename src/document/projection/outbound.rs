@@ -11,7 +11,7 @@ use automerge::{
 use super::DocumentError;
 use super::read::Reader;
 use super::value::read_scalar;
-use crate::json::{Array, Json, Object};
+use crate::json::{Array, Json, JsonLimits, Object};
 use crate::limits;
 
 /// The tree after the deltas, given the tree before them and the document after them.
@@ -21,9 +21,15 @@ pub(super) fn apply(
     deltas: &[Delta],
 ) -> Result<Json, DocumentError> {
     let mut tree = before.clone();
+    let json_limits = JsonLimits::default();
     for delta in deltas {
-        if delta.path.len() >= limits::JSON_DEPTH_MAX {
+        // What is let in here must be readable for ever after.
+        let depth = delta.path.len().saturating_add(usize::from(creates(&delta.action)));
+        if depth > limits::JSON_DEPTH_MAX {
             return Err(DocumentError::TooDeep);
+        }
+        if let PatchAction::PutMap { key, .. } = &delta.action {
+            json_limits.check_key(key)?;
         }
         if apply_one(doc, &mut tree, delta).is_err() {
             // The deltas do not fit the tree, as with embedded blocks in rich text: read it anew.
@@ -31,6 +37,20 @@ pub(super) fn apply(
         }
     }
     Ok(tree)
+}
+
+/// Whether an action makes an array or object.
+fn creates(action: &PatchAction) -> bool {
+    let container = |value: &Value<'_>| match value {
+        Value::Object(kind) => *kind != ObjType::Text,
+        Value::Scalar(_) => false,
+    };
+    match action {
+        PatchAction::PutMap { value: (value, _), .. }
+        | PatchAction::PutSeq { value: (value, _), .. } => container(value),
+        PatchAction::Insert { values, .. } => values.iter().any(|(value, _, _)| container(value)),
+        _ => false,
+    }
 }
 
 /// The delta does not fit the tree.

@@ -39,7 +39,8 @@ impl Reader<'_> {
         if kind == ObjType::Text {
             return self.text(id);
         }
-        if depth >= limits::JSON_DEPTH_MAX {
+        // A root that is no object has the root map around it: one more than JSON may nest.
+        if depth > limits::JSON_DEPTH_MAX {
             return Err(DocumentError::TooDeep);
         }
         match kind {
