@@ -66,9 +66,12 @@ pub struct Workspace {
     /// Questions of server code that wait for a store.
     asks: VecDeque<(Ticket, Ask)>,
     /// Messages that nobody here remembers, of which the log was asked, and what it said.
-    recalls: BTreeMap<(StoreName, MessageId), Option<Result<Option<Seq>, String>>>,
+    recalls: BTreeMap<(StoreName, MessageId), Option<Recalled>>,
     outbox: Outbox,
 }
+
+/// What the log said of a message: the commit that carried it, or that there is none, or an error.
+type Recalled = Result<Option<Seq>, String>;
 
 /// Names a store: a session-scoped one exists once for each session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -116,7 +116,9 @@ impl Workspace {
         let changes = written.change.into_iter().map(|(_, bytes)| bytes).collect();
         let making = Making { before, changes, origin, spoken, depth: Some(0), now };
         let made = self.commit(key, making, Some(id))?;
-        let rebase = self.rebase(key, &result, &made.after)?;
+        let acks = self.sessions.get(&id).is_some_and(|session| session.caps.ack);
+        let rebase =
+            if acks { self.rebase(key, &result, &made.after)? } else { JsonPatch::default() };
         let cursor = Cursor { seq: made.commit.seq, heads: made.commit.heads };
         let counted = is_current && !miscounted;
         self.answer_edit(id, key, edit.id.clone(), counted, rebase, cursor.clone());

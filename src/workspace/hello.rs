@@ -108,22 +108,22 @@ impl Workspace {
             (None, None) => None,
         };
         let state = store.document.json();
+        let same = held.as_ref().is_some_and(|held| *held.heads() == newest.heads);
         let patch = held.map(|held| between(&held.json(), &state, &store.config.policy.identity));
         let seq = newest.seq;
         let cursor = with_cursor.then_some(newest);
         let store = key.name.clone();
         let delivery = match patch {
-            Some(_) if named == Some(seq) => None,
+            Some(_) if same && named == Some(seq) => None,
             Some(patch) => Some(Delivery::Patch { store, seq, patch: Arc::new(patch), cursor }),
             None => Some(Delivery::Snapshot { store, seq, state, cursor }),
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            match session.stands.get_mut(key) {
-                Some(Stand::Json(stand)) => stand.greeted(seq),
-                _ => {
-                    let stand = Stand::Json(JsonStand::told(seq));
-                    session.stands.insert(key.clone(), stand);
-                }
+            if let Some(Stand::Json(stand)) = session.stands.get_mut(key) {
+                stand.greeted(seq);
+            } else {
+                let stand = Stand::Json(JsonStand::told(seq));
+                session.stands.insert(key.clone(), stand);
             }
         }
         if let Some(delivery) = delivery {

@@ -383,7 +383,7 @@ fn stores_that_cannot_be_loaded_hold_up_nobody() {
     let names: [StoreName; 2] = [STORE.parse().unwrap(), "other".parse().unwrap()];
     let caps = Caps { ready: true, ..Caps::default() };
     let seqs = names.iter().map(|name| (name.clone(), 0)).collect();
-    let hello = Request::Hello(Hello { caps, seqs, ..Hello::default() });
+    let hello = Request::Hello(Hello { seqs, caps, ..Hello::default() });
     let say = Input::Say { session, request: hello.clone() };
     let attach = Input::Attach { session, user: String::new() };
     assert_eq!(workspace.handle(vec![attach, say], Millis(1)).len(), 2);
