@@ -392,11 +392,12 @@ impl Workspace {
         let mut broken_lines = Vec::new();
         for (id, session) in &mut self.sessions {
             if let Some(Stand::Json(stand)) = session.stands.get_mut(&key) {
-                let lost = stand.roll_back(durable);
+                let counts = !session.caps.ack && stand.counts_beyond(durable);
+                let lost = stand.roll_back(durable) || counts;
                 if lost && session.caps.ack {
                     broken_lines.push(*id);
                 } else if lost {
-                    stand.miscounts();
+                    stand.miscounts_all();
                 }
                 if lost || without_state.contains(id) {
                     session.owed.insert(key.clone());

@@ -174,7 +174,7 @@ impl Workspace {
             if let Stand::Json(stand) = stand
                 && legacy
             {
-                stand.miscounts();
+                stand.miscounts_all();
             }
         }
         if session.caps.presence && session.greeted {

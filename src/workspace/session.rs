@@ -131,12 +131,23 @@ impl JsonStand {
         self.counted = self.counted.max(seq.next());
     }
 
-    /// Notes that a snapshot is due which the client may see after it has edited on.
+    /// Notes that a snapshot is due, because an edit was refused, which the client may see after it
+    /// has edited on.
     pub(super) fn miscounts(&mut self) {
+        self.miscounts_from(self.counted);
+    }
+
+    /// The same, because commits or messages were lost: of snapshots that were under way before,
+    /// nobody knows any more which the client has seen.
+    pub(super) fn miscounts_all(&mut self) {
+        self.miscounts_from(Seq::default());
+    }
+
+    fn miscounts_from(&mut self, from: Seq) {
         let told = self.told.unwrap_or_default();
-        let fresh = || Miscount { from: self.counted, to: self.counted, unseen: 0 };
+        let fresh = || Miscount { from, to: self.counted, unseen: 0 };
         let miscount = self.miscount.get_or_insert_with(fresh);
-        miscount.from = miscount.from.min(self.counted);
+        miscount.from = miscount.from.min(from);
         miscount.to = miscount.to.max(self.counted).max(told);
     }
 
@@ -162,6 +173,11 @@ impl JsonStand {
         }
         miscount.to = miscount.to.max(seq.next());
         true
+    }
+
+    /// Whether a client that counts by itself counts on what came after `durable`.
+    pub(super) fn counts_beyond(&self, durable: Seq) -> bool {
+        self.counted > durable
     }
 
     /// Forgets what came after `durable`; tells whether edits of this session were among it.
