@@ -17,8 +17,8 @@ use crate::workspace::{Delivery, Refusal};
 /// It is called from the workspace's task, so it must not block: it queues, within a limit. What
 /// does not fit it drops, except answers to the client's own edits, which nobody would say again;
 /// once the client takes something again it calls
-/// [`Attached::resync`](crate::hub::Attached::resync). A store of which a patch was dropped must let
-/// none through before a snapshot of it has passed: it would be applied to a state with a gap.
+/// [`Attached::resync`](crate::hub::Attached::resync). A store of which a patch was dropped must
+/// let none through before a snapshot of it has passed: it would be applied to a state with a gap.
 pub trait Channel: Send + Sync + Debug {
     /// Queues a message for the client.
     fn deliver(&self, message: &Arc<Outgoing>);
