@@ -1,4 +1,4 @@
-//! Tests of what the RFC's own suite (`tests/rfc6902.rs`) leaves out: budgets, errors, sharing.
+//! Tests of what the RFC's own suite (`tests/rfc6902`) leaves out: budgets, errors, sharing.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
