@@ -3,7 +3,6 @@
 use super::edit::Making;
 use super::effect::{Answer, Changes, Effect, Ticket};
 use super::input::{Ask, Author, Edit, Write};
-use super::trigger::spoken_paths;
 use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
 use crate::ids::{Millis, Seq, StoreName};
@@ -150,7 +149,7 @@ impl Workspace {
         let (origin, depth) = origin_of(&write.author);
         let changes = vec![bytes];
         let spoken = match &write.edit {
-            Edit::Patch(patch) => spoken_paths(patch, &base.json(), write.base.is_none()),
+            Edit::Patch(patch) => self.spoken(patch, &base.json(), write.base.is_none()),
             Edit::Set(_) | Edit::Merge(_) | Edit::Update(_) => Vec::new(),
         };
         let making = Making { before, changes, origin, spoken, depth, now };

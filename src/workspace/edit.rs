@@ -111,7 +111,7 @@ impl Workspace {
         let note = Note { time: now, message: None };
         let written = store.document.write(&base, &result, explicit.as_ref(), note);
         let written = self.sound(key, written)?;
-        let spoken = trigger::spoken_paths(&edit.patch, &base.json(), is_current);
+        let spoken = self.spoken(&edit.patch, &base.json(), is_current);
         let change = written.change.as_ref().map(|(hash, _)| *hash);
         let changes = written.change.into_iter().map(|(_, bytes)| bytes).collect();
         let making = Making { before, changes, origin, spoken, depth: Some(0), now };
@@ -399,6 +399,14 @@ impl Workspace {
         for id in crdt {
             self.tell_sync(id, key);
         }
+    }
+
+    /// The paths that an edit names, where any trigger would ask for them.
+    pub(super) fn spoken(&self, patch: &JsonPatch, base: &Json, is_current: bool) -> Vec<Pointer> {
+        if self.triggers.is_empty() {
+            return Vec::new();
+        }
+        trigger::spoken_paths(patch, base, is_current)
     }
 
     fn fire(&mut self, key: &StoreKey, made: &Committed, spoken: &[Pointer], depth: u32) {

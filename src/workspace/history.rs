@@ -60,11 +60,6 @@ impl History {
         full || (surplus && self.entries.front().is_some_and(old))
     }
 
-    /// The oldest seq that is known.
-    pub(super) fn first(&self) -> Seq {
-        self.first
-    }
-
     /// The heads at a seq.
     pub(super) fn heads(&self, seq: Seq) -> Option<&[ChangeHash]> {
         Some(&self.entry(seq)?.heads)

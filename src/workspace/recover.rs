@@ -54,9 +54,4 @@ impl Recovered {
     pub fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
         self.0.checkpoint()
     }
-
-    /// The oldest seq whose heads the history still keeps.
-    pub fn oldest_known(&self) -> Seq {
-        self.0.oldest_known()
-    }
 }

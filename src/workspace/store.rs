@@ -244,11 +244,6 @@ impl Store {
         }
         Ok(Checkpoint { seq: self.seq, heads: self.document.heads(), bytes })
     }
-
-    /// The oldest commit that the history still needs.
-    pub(super) fn oldest_known(&self) -> Seq {
-        self.history.first()
-    }
 }
 
 /// What became of a message with an id.
