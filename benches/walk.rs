@@ -16,8 +16,8 @@ use divan::Bencher;
 use statehouse::ids::{Millis, Seq, SessionId, StoreName};
 use statehouse::json::{Identity, Json, JsonLimits, JsonPatch, Key, Object, between};
 use statehouse::workspace::{
-    Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request, StoreConfig,
-    Stored, Workspace, WorkspaceConfig,
+    Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request, StorageId,
+    StoreConfig, Stored, Workspace, WorkspaceConfig,
 };
 
 fn main() {
@@ -60,17 +60,27 @@ struct Heart {
     keys: usize,
 }
 
+fn opening(rules: WorkspaceConfig) -> Opening {
+    Opening {
+        id: "bench".parse().unwrap(),
+        config: Arc::new(rules),
+        stored: Vec::new(),
+        epoch: 0,
+        actor: [7; 16],
+        storage: StorageId("bench".into()),
+    }
+}
+
 impl Heart {
     fn new(keys: usize, sessions: u64) -> Self {
         let config = StoreConfig { initial: json(keys), ..StoreConfig::open(name()) };
         let rules = WorkspaceConfig { stores: vec![config.clone()], ..WorkspaceConfig::default() };
-        let opening =
-            Opening { config: Arc::new(rules), stored: Vec::new(), epoch: 0, actor: [7; 16] };
+        let opening = opening(rules);
         let mut heart = Self { workspace: Workspace::open(opening), seq: 0, edits: 0, keys };
         for session in 0..sessions {
             let session = SessionId(session);
             let hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
-            let greet = Input::Say { session, request: Request::Hello(hello) };
+            let greet = Input::say(session, Request::Hello(hello));
             let effects = heart.give(vec![Input::Attach { session, user: String::new() }, greet]);
             if effects.iter().any(|effect| matches!(effect, Effect::Load { .. })) {
                 let recovered = Recovered::build(Arc::new(config.clone()), Stored::default());
@@ -94,7 +104,7 @@ impl Heart {
         let seq = i64::try_from(self.seq).unwrap();
         self.seq += 1;
         let request = Request::Patch { store: name(), seq, id: None, patch };
-        let effects = self.give(vec![Input::Say { session: SessionId(0), request }]);
+        let effects = self.give(vec![Input::say(SessionId(0), request)]);
         self.saved(effects)
     }
 
@@ -172,7 +182,7 @@ mod remote_change {
         while let Some(message) = remote.doc.generate_sync_message(&mut remote.sync) {
             let message = message.encode();
             let request = Request::Sync { store: name(), message };
-            let effects = heart.give(vec![Input::Say { session: CLIENT, request }]);
+            let effects = heart.give(vec![Input::say(CLIENT, request)]);
             hear(remote, &effects);
             for effect in effects {
                 if let Effect::Save { save, .. } = effect {
@@ -188,7 +198,7 @@ mod remote_change {
             if let Effect::Deliver { delivery: Delivery::Sync { message, .. }, to } = effect
                 && to.contains(&CLIENT)
             {
-                let message = automerge::sync::Message::decode(message).unwrap();
+                let message = automerge::sync::Message::decode(&message.encode()).unwrap();
                 remote.doc.receive_sync_message(&mut remote.sync, message).unwrap();
             }
         }
@@ -201,7 +211,7 @@ mod remote_change {
             Remote { doc: Automerge::new(), sync: automerge::sync::State::new(), edits: 0 };
         let first = remote.doc.generate_sync_message(&mut remote.sync).unwrap().encode();
         let hello = Hello { sync: [(name(), first)].into(), ..Hello::default() };
-        let greet = Input::Say { session: CLIENT, request: Request::Hello(hello) };
+        let greet = Input::say(CLIENT, Request::Hello(hello));
         let effects =
             heart.give(vec![Input::Attach { session: CLIENT, user: String::new() }, greet]);
         hear(&mut remote, &effects);

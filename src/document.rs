@@ -9,6 +9,7 @@ mod genesis;
 mod guard;
 mod policy;
 mod projection;
+mod shield;
 mod sync;
 
 use std::sync::Arc;
@@ -16,14 +17,17 @@ use std::sync::Arc;
 use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 
-pub use genesis::{genesis, genesis_heads};
+pub use genesis::{begin, genesis, genesis_heads};
 pub use policy::{PathPattern, Policy, Strings};
 pub use projection::RESERVED_ROOT;
-pub use sync::SyncSession;
+#[cfg(test)]
+pub(crate) use sync::stock::StockSession;
+pub use sync::{Incoming, Received, SyncMessage, SyncSession};
 
 use crate::ids::Millis;
 use crate::json::{Entry, Explicit, Json, JsonError, JsonLimits, Key};
 use crate::limits;
+use shield::Shield;
 
 /// Why a document refused. It is as it was, unless the error [poisons](Self::poisons) it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -126,6 +130,18 @@ pub struct Document {
     /// The root map of the document: the JSON, or the JSON under the reserved key.
     root: Json,
     policy: Arc<Policy>,
+    /// What the document is put back to if a foreign change goes wrong in it.
+    shield: Option<Shield>,
+    saved: Option<Saved>,
+}
+
+/// The whole document as it was saved some changes ago: most of what a new client is sent.
+#[derive(Debug)]
+struct Saved {
+    bytes: Arc<[u8]>,
+    heads: Vec<ChangeHash>,
+    /// Changes since.
+    later: usize,
 }
 
 impl Document {
@@ -146,7 +162,7 @@ impl Document {
                 doc.apply_changes(changes)?;
             }
             let root = projection::read(&doc)?;
-            Ok(Self { doc, root, policy })
+            Ok(Self { doc, root, policy, shield: None, saved: None })
         })
     }
 
@@ -154,6 +170,7 @@ impl Document {
     /// second change with the same actor and number would split replicas for ever.
     pub fn sign_as(&mut self, actor: &[u8]) {
         self.doc.set_actor(ActorId::from(actor));
+        self.shield = None;
     }
 
     /// The JSON now.
@@ -202,7 +219,9 @@ impl Document {
         } else if base.heads == self.heads() {
             let hash = self.write_here(&entries, note)?;
             self.root = root.clone();
-            hash.and_then(|hash| self.doc.get_change_by_hash(&hash))
+            let change = hash.and_then(|hash| self.doc.get_change_by_hash(&hash));
+            self.note_change(change.as_ref());
+            change
         } else {
             self.write_aside(base, &entries, note)?
         };
@@ -243,14 +262,126 @@ impl Document {
         let (hash, _) = tx.commit_with(note.options());
         let change = hash.and_then(|hash| copy.get_change_by_hash(&hash));
         if let Some(change) = change.clone() {
-            self.receive(vec![change])?;
+            self.receive_one(change)?;
         }
         Ok(change)
     }
 
-    /// Receives changes made elsewhere, and returns those that were new, encoded, in causal order.
-    pub fn receive(&mut self, changes: Vec<Change>) -> Result<Vec<Vec<u8>>, DocumentError> {
-        self.receive_and(changes, |_| Ok(()))
+    /// Writes a change that changes nothing, in the name of this actor.
+    fn write_nothing(&mut self, actor: &[u8], note: Note) -> Option<Vec<u8>> {
+        let writer = self.doc.get_actor().clone();
+        self.doc.set_actor(ActorId::from(actor));
+        let hash = self.doc.empty_commit(note.options());
+        self.doc.set_actor(writer);
+        let mut change = self.doc.get_change_by_hash(&hash)?;
+        self.note_change(Some(&change));
+        Some(change.bytes().into_owned())
+    }
+
+    /// Receives changes made elsewhere, in causal order; those that are known are passed over. One
+    /// that is refused takes only those with it that were made on top of it.
+    pub fn receive(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
+        let new = |change: &Change| !self.knows(&[change.hash()]);
+        let changes: Vec<Change> = changes.into_iter().filter(new).collect();
+        if changes.len() > limits::CHANGES_TRACED_MAX {
+            return self.receive_many(changes);
+        }
+        let mut received = Received::default();
+        let mut refused = 0;
+        for change in changes {
+            match self.receive_one(change) {
+                Ok(bytes) => received.changes.push(bytes),
+                Err(error) if error.poisons() => return Err(error),
+                Err(error) => {
+                    received.refused.get_or_insert(error);
+                    refused += 1;
+                    if refused == limits::CHANGES_REFUSED_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    /// Receives a change and follows what it does, so that the JSON costs what the change costs.
+    ///
+    /// They go in one by one: when several of a batch touch the same list element, Automerge can
+    /// report a wrong index for what comes after it (see the tests).
+    fn receive_one(&mut self, mut change: Change) -> Result<Vec<u8>, DocumentError> {
+        if !self.knows(change.deps()) {
+            return Err(DocumentError::UnknownHeads);
+        }
+        let applied = change.clone();
+        self.try_out(|doc, root| {
+            let mut log = PatchLog::active();
+            doc.apply_changes_log_patches([applied], &mut log)?;
+            let deltas = doc.make_patches(&mut log);
+            projection::apply(doc, root, &deltas)
+        })?;
+        self.note_change(Some(&change));
+        Ok(change.bytes().into_owned())
+    }
+
+    /// Receives so many changes that reading the JSON anew is cheaper than following each.
+    fn receive_many(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
+        let applied = changes.clone();
+        self.try_out(|doc, _| {
+            doc.apply_changes(applied)?;
+            let root = projection::read(doc)?;
+            // One more for the map around a root that is no object.
+            let depth_max = limits::JSON_DEPTH_MAX.saturating_add(1);
+            root.check(&JsonLimits { depth_max, ..JsonLimits::default() })?;
+            Ok(root)
+        })?;
+        if !changes.iter().all(|change| self.knows(&[change.hash()])) {
+            return self.put_back().and(Err(DocumentError::UnknownHeads));
+        }
+        self.shield = None;
+        self.saved = None;
+        let encoded = |mut change: Change| change.bytes().into_owned();
+        Ok(Received { changes: changes.into_iter().map(encoded).collect(), refused: None })
+    }
+
+    /// Lets foreign changes into the document; where that goes wrong it is put back as it was.
+    fn try_out(
+        &mut self,
+        step: impl FnOnce(&mut Automerge, &Json) -> Result<Json, DocumentError>,
+    ) -> Result<(), DocumentError> {
+        if self.shield.is_none() {
+            self.shield = Some(Shield::new(&self.doc));
+        }
+        let Self { doc, root, .. } = self;
+        let tried = guard::contained(|| {
+            let next = step(doc, root)?;
+            let grows = next.encoded_len() > root.encoded_len();
+            if grows && next.encoded_len() > limits::DOCUMENT_BYTES_MAX {
+                return Err(DocumentError::TooLarge);
+            }
+            Ok(next)
+        });
+        match tried {
+            Ok(next) => {
+                self.root = next;
+                Ok(())
+            }
+            Err(error) => self.put_back().and(Err(error)),
+        }
+    }
+
+    fn put_back(&mut self) -> Result<(), DocumentError> {
+        let shield = self.shield.as_ref().ok_or(DocumentError::Diverged)?;
+        self.doc = shield.document()?;
+        Ok(())
+    }
+
+    /// Notes a change that the document has taken.
+    fn note_change(&mut self, change: Option<&Change>) {
+        let Some(change) = change else { return };
+        self.shield = self.shield.take().and_then(|shield| shield.with(change));
+        if let Some(saved) = &mut self.saved {
+            saved.later = saved.later.saturating_add(1);
+        }
     }
 
     /// The document, as Automerge saves it.
@@ -258,60 +389,36 @@ impl Document {
         self.doc.save()
     }
 
-    /// Receives changes and then does something else, on a copy that takes the document's place if
-    /// all went well.
-    fn receive_and(
-        &mut self,
-        changes: Vec<Change>,
-        then: impl FnOnce(&mut Automerge) -> Result<(), DocumentError>,
-    ) -> Result<Vec<Vec<u8>>, DocumentError> {
-        let mut copy = self.doc.clone();
-        let before = copy.get_heads();
-        let (copy, root, new) = guard::contained(|| {
-            let root = absorb(&mut copy, &self.root, changes)?;
-            let grows = root.encoded_len() > self.root.encoded_len();
-            if grows && root.encoded_len() > limits::DOCUMENT_BYTES_MAX {
-                return Err(DocumentError::TooLarge);
-            }
-            then(&mut copy)?;
-            let changes = copy.get_changes(&before);
-            let new = changes.into_iter().map(|mut change| change.bytes().into_owned()).collect();
-            Ok((copy, root, new))
-        })?;
-        self.doc = copy;
-        self.root = root;
-        Ok(new)
+    /// The whole document as it was saved not long ago, and the changes since.
+    fn saved(&mut self) -> (Arc<[u8]>, Vec<Arc<[u8]>>) {
+        let kept = self.saved.take().filter(|saved| saved.later <= limits::SAVED_CHANGES_MAX);
+        let saved = kept.unwrap_or_else(|| Saved {
+            bytes: self.doc.save().into(),
+            heads: self.heads(),
+            later: 0,
+        });
+        let later = if saved.later == 0 { Vec::new() } else { self.changes_since(&saved.heads) };
+        let bytes = Arc::clone(&saved.bytes);
+        self.saved = Some(saved);
+        (bytes, later)
     }
-}
 
-/// Applies changes to a document, and carries what they did over to its root map.
-///
-/// They go in one by one: when several of a batch touch the same list element, Automerge can
-/// report a wrong index for what comes after it (see the tests). Where that would cost more than
-/// reading the document anew, or a change waits for another, it is read anew.
-fn absorb(doc: &mut Automerge, root: &Json, changes: Vec<Change>) -> Result<Json, DocumentError> {
-    let many = changes.len() > limits::CHANGES_TRACED_MAX;
-    let known = |doc: &Automerge, change: &Change| {
-        change.deps().iter().all(|dep| doc.get_change_meta_by_hash(dep).is_some())
-    };
-    let mut root = root.clone();
-    let mut changes = changes.into_iter();
-    while let Some(change) = changes.next() {
-        if many || !known(doc, &change) {
-            let rest: Vec<Change> = std::iter::once(change).chain(changes).collect();
-            doc.apply_changes(rest)?;
-            let root = projection::read(doc)?;
-            // One more for the map around a root that is no object.
-            let depth_max = limits::JSON_DEPTH_MAX.saturating_add(1);
-            root.check(&JsonLimits { depth_max, ..JsonLimits::default() })?;
-            return Ok(root);
-        }
-        let mut log = PatchLog::active();
-        doc.apply_changes_log_patches([change], &mut log)?;
-        let deltas = doc.make_patches(&mut log);
-        root = projection::apply(doc, &root, &deltas)?;
+    /// The changes that are not in the past of these heads, encoded, in causal order.
+    fn changes_since(&self, heads: &[ChangeHash]) -> Vec<Arc<[u8]>> {
+        let encoded = |mut change: Change| change.bytes().into_owned().into();
+        self.doc.get_changes(heads).into_iter().map(encoded).collect()
     }
-    Ok(root)
+
+    /// The changes of these names, as far as they are known, encoded.
+    fn changes_named(&self, hashes: &[ChangeHash]) -> Vec<Arc<[u8]>> {
+        let encoded = |mut change: Change| change.bytes().into_owned().into();
+        hashes.iter().filter_map(|hash| self.doc.get_change_by_hash(hash)).map(encoded).collect()
+    }
+
+    /// The names of the changes that are not in the past of these heads.
+    fn hashes_since(&self, heads: &[ChangeHash]) -> Vec<ChangeHash> {
+        self.doc.get_changes_meta(heads).iter().map(|change| change.hash).collect()
+    }
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

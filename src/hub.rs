@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OnceCell, oneshot, watch};
+use automerge::ChangeHash;
+use tokio::sync::{OnceCell, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 pub use deliver::{Channel, Outgoing};
@@ -35,7 +36,7 @@ use crate::hub::turn::Message;
 use crate::ids::{Millis, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Answer, Ask, Pattern, Refusal, Request, WorkspaceConfig};
+use crate::workspace::{Answer, Ask, Burden, Pattern, Refusal, Request, WorkspaceConfig};
 
 /// What a hub is made of.
 #[derive(Debug, Clone)]
@@ -148,7 +149,8 @@ impl Hub {
     ) -> Result<Attached, HubError> {
         let lease = self.lease(workspace)?;
         let session = self.owner.shared.sessions.fetch_add(1, Ordering::Relaxed);
-        let attached = Attached { session: SessionId(session.saturating_add(1)), lease };
+        let session = SessionId(session.saturating_add(1));
+        let attached = Attached { session, lease, room: Arc::new(Semaphore::new(ROOM_MAX)) };
         let mailbox = attached.lease.mailbox().clone();
         let (reply, answer) = oneshot::channel();
         let user = user.to_owned();
@@ -243,7 +245,15 @@ impl Shared {
 pub struct Attached {
     session: SessionId,
     lease: Lease,
+    /// What the session may have under way, in parts of [`limits::SESSION_WAITING_BYTES_MAX`].
+    room: Arc<Semaphore>,
 }
+
+/// One part of what a session may have under way, in bytes.
+const ROOM_BYTES: usize = 1 << 10;
+/// All parts, and those that a message takes at least.
+const ROOM_MAX: usize = limits::SESSION_WAITING_BYTES_MAX / ROOM_BYTES;
+const ROOM_MIN: usize = ROOM_MAX / limits::SESSION_WAITING_MESSAGES_MAX;
 
 impl Attached {
     /// The session's name.
@@ -251,18 +261,29 @@ impl Attached {
         self.session
     }
 
-    /// Hands on what the client said. It waits while the workspace's mailbox is full: a client is
-    /// read no faster than its workspace works.
+    /// Hands on what the client said in a few bytes; see [`say_long`](Self::say_long).
     pub async fn say(&self, request: Request) -> Result<(), HubError> {
+        self.say_long(request, 0).await
+    }
+
+    /// Hands on what the client said in so many bytes. It waits while the workspace's mailbox is
+    /// full, and while the session has more under way than one may have: a client is read no
+    /// faster than its workspace works, and a busy one leaves room for the others.
+    pub async fn say_long(&self, request: Request, bytes: usize) -> Result<(), HubError> {
+        let parts = (bytes / ROOM_BYTES).clamp(ROOM_MIN, ROOM_MAX);
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(parts).await;
+        let burden = Burden::new(room.map_err(|_closed| HubError::Closed)?);
         let session = self.session;
-        send(self.lease.mailbox(), Message::Say { session, request }).await
+        send(self.lease.mailbox(), Message::Say { session, request, burden }).await
     }
 
     /// Says that what was delivered to the client has been thrown away, because it was too slow
-    /// to take it: it is told the whole state anew.
-    pub async fn resync(&self) -> Result<(), HubError> {
+    /// to take it: JSON stores are told anew, and of the stores in `missed` what came after the
+    /// heads beside them.
+    pub async fn resync(&self, missed: Vec<(StoreName, Vec<ChangeHash>)>) -> Result<(), HubError> {
         let session = self.session;
-        send(self.lease.mailbox(), Message::Resync { session }).await
+        send(self.lease.mailbox(), Message::Resync { session, missed }).await
     }
 
     /// Ends the session from this side, after all that was said: its channel is closed.

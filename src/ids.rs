@@ -1,8 +1,13 @@
 //! Names and numbers that arrive as text: parsed once, valid for ever.
 
+mod document;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use document::{DocumentId, DocumentIdError};
+pub(crate) use document::{checked_bytes, checked_text};
 
 use crate::limits;
 

@@ -6,6 +6,9 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// One message from a client, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// One message from a client of the automerge-repo dialect, which sends a document as a whole, in
+/// bytes.
+pub const REPO_MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Operations in one JSON patch.
 pub const PATCH_OPS_MAX: usize = 10_000;
 /// Nesting of a JSON value; a scalar has depth 0.
@@ -21,6 +24,22 @@ pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Heads in one cursor; a state with more is named by its seq alone.
 pub const CURSOR_HEADS_MAX: usize = 256;
 
+/// A client's name of itself in the dialect of automerge-repo, or of its session, in bytes.
+pub const PEER_ID_BYTES_MAX: usize = 512;
+/// The id of a storage in that dialect, in bytes.
+pub const STORAGE_ID_BYTES_MAX: usize = 128;
+/// Versions of that dialect that a client may offer.
+pub const REPO_VERSIONS_MAX: usize = 64;
+/// The text of an error in that dialect, in bytes.
+pub const REPO_ERROR_BYTES_MAX: usize = 4 << 10;
+/// The data of one ephemeral message, in bytes.
+pub const EPHEMERAL_BYTES_MAX: usize = 64 << 10;
+/// Storages that one message may name to hear of their heads, or to tell of them, and that one
+/// session may want to hear of.
+pub const REMOTE_STORAGES_MAX: usize = 1_000;
+/// Heads of one document that one storage may be said to have.
+pub const REMOTE_HEADS_MAX: usize = 1_000;
+
 /// Stores in one workspace.
 pub const STORES_MAX: usize = 10_000;
 /// Commits of one store whose heads are kept, so that a stale JSON client can be answered with a
@@ -34,6 +53,10 @@ pub const HISTORY_COMMITS_MAX: usize = 10_000;
 pub const HISTORY_TREES_MAX: usize = 256;
 /// Message ids of one store that are kept in memory; older ones are looked up in the log.
 pub const MESSAGE_IDS_MAX: usize = 10_000;
+/// Bytes of messages that one session may have under way before it is read on.
+pub const SESSION_WAITING_BYTES_MAX: usize = 8 << 20;
+/// The same, as a number of messages.
+pub const SESSION_WAITING_MESSAGES_MAX: usize = 64;
 /// Messages that one session may have waiting for a store to be loaded.
 pub const PARKED_MESSAGES_MAX: usize = 1_024;
 /// Commits after a checkpoint that ask for the next one.
@@ -42,6 +65,25 @@ pub const CHECKPOINT_COMMITS: usize = 1_000;
 pub const CHECKPOINT_BYTES: usize = 4 << 20;
 /// Changes received together whose effects are followed one by one; beyond, the JSON is read anew.
 pub const CHANGES_TRACED_MAX: usize = 1_000;
+/// Changes of one message that are refused before the rest is not even tried.
+pub const CHANGES_REFUSED_MAX: u32 = 16;
+/// Changes received since the last copy of a document before the next copy is made; a change that
+/// goes wrong costs that many to be done again.
+pub const SHIELD_CHANGES_MAX: usize = 64;
+/// The same, in bytes of changes.
+pub const SHIELD_BYTES_MAX: usize = 1 << 20;
+/// Changes after which a document is saved anew for the next client that has nothing of it.
+pub const SAVED_CHANGES_MAX: usize = 256;
+/// Changes of one session and store that wait for ancestors.
+pub const ORPHANS_MAX: usize = 10_000;
+/// The same, in bytes.
+pub const ORPHAN_BYTES_MAX: usize = 8 << 20;
+/// Documents that one automerge-repo session waits for because they do not exist.
+pub const DOCUMENTS_WANTED_MAX: usize = 10_000;
+/// Runs of clients whose ephemeral messages are told from repetitions at the same time.
+pub const EPHEMERAL_SOURCES_MAX: usize = 10_000;
+/// Heads of other places, by store and place, that one workspace remembers.
+pub const REMOTE_HEADS_KEPT_MAX: usize = 10_000;
 /// Sync messages in a row that may bring neither side anything new before a session is closed.
 pub const SYNC_IDLE_ROUNDS_MAX: u32 = 64;
 /// One session's presence, as compact JSON, in bytes.
@@ -53,6 +95,8 @@ pub const MAILBOX_INPUTS_MAX: usize = 1_024;
 pub const TURN_INPUTS_MAX: usize = 256;
 /// Appends that wait for the writer of the log.
 pub const SAVES_WAITING_MAX: usize = 4_096;
+/// What a message that waits is taken to need beside what it carries, in bytes.
+pub const MESSAGE_FRAMING_BYTES: usize = 256;
 /// Bytes that wait to be written to one socket.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Time in which a socket must take something from a full outbox, in milliseconds.
@@ -61,6 +105,8 @@ pub const OUTBOX_STALL_MS_MAX: u64 = 30_000;
 pub const SOCKETS_MAX: usize = 50_000;
 /// Time without a word from a client after which it is asked for a sign of life, in milliseconds.
 pub const PING_MS: u64 = 15_000;
+/// The same in the automerge-repo dialect, whose clients notice a dead server by nothing else.
+pub const REPO_PING_MS: u64 = 5_000;
 /// Such questions in a row that may stay unanswered before the socket counts as dead.
 pub const PINGS_MISSED_MAX: u32 = 2;
 /// Time that the close of a socket may take, in milliseconds.

@@ -6,6 +6,7 @@ mod origin;
 mod outbox;
 mod problem;
 mod socket;
+mod tongue;
 mod wire;
 
 use std::io;
@@ -14,11 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use tokio::net::{TcpListener, lookup_host};
@@ -34,8 +34,11 @@ use config::Config;
 use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
+use tongue::{ServerName, Tongue};
 use wire::{FarEnd, Gate};
 
+/// Silence after which a client of the automerge-repo dialect is asked for a sign of life.
+const REPO_PING: Duration = Duration::from_millis(limits::REPO_PING_MS);
 /// Who a client is as long as nobody asks.
 const ANONYMOUS: &str = "anonymous";
 
@@ -82,9 +85,16 @@ pub struct Server {
 #[derive(Debug, Clone)]
 struct Rules {
     origins: Origins,
+    outbox_bytes_max: usize,
+    json: Allowance,
+    repo: Allowance,
+}
+
+/// What a socket of one dialect may take, in space and time.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
     frame_bytes_max: usize,
     message_bytes_max: usize,
-    outbox_bytes_max: usize,
     patience: Patience,
 }
 
@@ -108,10 +118,18 @@ impl Server {
         };
         let rules = Rules {
             origins: Origins::new(config.origins.clone(), exposed),
-            frame_bytes_max: config.limits.frame_bytes,
-            message_bytes_max: config.limits.message_bytes,
             outbox_bytes_max: config.limits.outbox_bytes,
-            patience: Patience::default(),
+            json: Allowance {
+                frame_bytes_max: config.limits.frame_bytes,
+                message_bytes_max: config.limits.message_bytes,
+                patience: Patience::default(),
+            },
+            // Its clients send a document as one frame, however large it is.
+            repo: Allowance {
+                frame_bytes_max: limits::REPO_MESSAGE_BYTES_MAX,
+                message_bytes_max: limits::REPO_MESSAGE_BYTES_MAX,
+                patience: Patience { ping: REPO_PING, ..Patience::default() },
+            },
         };
         Ok(Self { listener, address, hub: Hub::start(hub, log), workspace, rules })
     }
@@ -130,6 +148,7 @@ impl Server {
             hub: self.hub.clone(),
             workspace: self.workspace,
             rules: self.rules,
+            name: Arc::new(ServerName::random()),
             phase: Arc::clone(&phase),
         };
         let service = router(seats).into_make_service_with_connect_info::<FarEnd>();
@@ -159,6 +178,7 @@ struct Seats {
     hub: Hub,
     workspace: Arc<WorkspaceConfig>,
     rules: Rules,
+    name: Arc<ServerName>,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
 }
@@ -166,6 +186,7 @@ struct Seats {
 fn router(seats: Seats) -> Router {
     let workspace = Router::new()
         .route("/socket", any(open_socket))
+        .route("/automerge", any(open_repo_socket))
         .route("/stores/{store}/genesis", get(genesis::serve));
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -185,39 +206,70 @@ async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
     seats.check_running().map(|()| "ok\n")
 }
 
-async fn open_socket(
-    State(seats): State<Seats>,
-    ConnectInfo(peer): ConnectInfo<FarEnd>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Problem> {
-    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
-    let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
-    let workspace: WorkspaceId = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
-    if !seats.rules.origins.allow(&headers) {
-        let detail = "pages of this origin may not connect; see `origins` in the configuration";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
+/// The way from a request to a socket, which is the same for every dialect.
+struct Door {
+    seats: Seats,
+    peer: FarEnd,
+    workspace: WorkspaceId,
+    upgrade: WebSocketUpgrade,
+}
+
+impl FromRequestParts<Seats> for Door {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
+        let path: Result<Path<String>, _> = Path::from_request_parts(parts, seats).await;
+        let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
+        let workspace = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
+        if !seats.rules.origins.allow(&parts.headers) {
+            let detail = "pages of this origin may not connect; see `origins` in the configuration";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
+        }
+        seats.check_running()?;
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, seats).await;
+        let upgrade = upgrade
+            .map_err(|error| Problem::new(error.status(), "not-a-websocket", error.body_text()))?;
+        let Some(ConnectInfo(peer)) = parts.extensions.get().cloned() else {
+            let detail = "the socket is not known";
+            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
+        };
+        Ok(Self { seats: seats.clone(), peer, workspace, upgrade })
     }
-    seats.check_running()?;
-    let upgrade = upgrade
-        .map_err(|error| Problem::new(error.status(), "not-a-websocket", error.body_text()))?;
-    let seat = Seat {
-        hub: seats.hub,
-        workspace,
-        user: ANONYMOUS.into(),
-        peer,
-        outbox_bytes_max: seats.rules.outbox_bytes_max,
-        patience: seats.rules.patience,
-        phase: seats.phase.subscribe(),
-    };
-    let upgrade = upgrade
-        // Most sockets are idle most of the time: what they hold while idle is what they cost.
-        .read_buffer_size(4 << 10)
-        .write_buffer_size(16 << 10)
-        .max_frame_size(seats.rules.frame_bytes_max)
-        .max_message_size(seats.rules.message_bytes_max);
-    Ok(upgrade.on_upgrade(|socket| socket::serve(socket, seat)).into_response())
+}
+
+impl Door {
+    fn open(self, tongue: Tongue, allowance: Allowance) -> Response {
+        let Self { seats, peer, workspace, upgrade } = self;
+        let seat = Seat {
+            hub: seats.hub,
+            workspace,
+            user: ANONYMOUS.into(),
+            peer,
+            tongue,
+            outbox_bytes_max: seats.rules.outbox_bytes_max,
+            patience: allowance.patience,
+            phase: seats.phase.subscribe(),
+        };
+        let upgrade = upgrade
+            // Most sockets are idle most of the time: what they hold while idle is what they cost.
+            .read_buffer_size(4 << 10)
+            .write_buffer_size(16 << 10)
+            .max_frame_size(allowance.frame_bytes_max)
+            .max_message_size(allowance.message_bytes_max);
+        upgrade.on_upgrade(|socket| socket::serve(socket, seat)).into_response()
+    }
+}
+
+async fn open_socket(door: Door) -> Response {
+    let allowance = door.seats.rules.json;
+    door.open(Tongue::Json, allowance)
+}
+
+async fn open_repo_socket(door: Door) -> Response {
+    let allowance = door.seats.rules.repo;
+    let tongue = Tongue::repo(door.workspace.clone(), Arc::clone(&door.seats.name));
+    door.open(tongue, allowance)
 }
 
 impl Seats {

@@ -18,32 +18,39 @@ mod hello;
 mod history;
 pub mod input;
 mod outbox;
+mod publish;
 pub mod recover;
 pub mod refusal;
+pub mod repo;
 mod session;
 mod store;
+mod sync;
 pub mod trigger;
 
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
 pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig};
 pub use effect::{Answer, Changes, Delivery, Effect, SaveId, Ticket};
-pub use input::{Ask, Author, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
+pub use input::{Ask, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
 pub use refusal::Refusal;
+pub use repo::{RepoDelivery, RepoRequest, SenderId, StorageId};
 pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::ids::{Millis, Seq, SessionId, StoreName};
+use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use outbox::Outbox;
+use repo::{Documents, Heard, RemoteBook};
 use session::{Session, Stand};
 use store::Store;
 
 /// What a workspace is opened with.
 #[derive(Debug, Clone)]
 pub struct Opening {
+    /// Its name.
+    pub id: WorkspaceId,
     /// Its rules.
     pub config: Arc<WorkspaceConfig>,
     /// The stores that the log holds, by name.
@@ -52,6 +59,8 @@ pub struct Opening {
     pub epoch: u32,
     /// 16 random bytes: the Automerge actor of this opening's server-side writes.
     pub actor: [u8; 16],
+    /// The name of this place among those that keep documents: the same at every opening.
+    pub storage: StorageId,
 }
 
 /// The stores and sessions of one user or team.
@@ -67,6 +76,9 @@ pub struct Workspace {
     asks: VecDeque<(Ticket, Ask)>,
     /// Messages that nobody here remembers, of which the log was asked, and what it said.
     recalls: BTreeMap<(StoreName, MessageId), Option<Recalled>>,
+    documents: Documents,
+    heard: Heard,
+    remote: RemoteBook,
     outbox: Outbox,
 }
 
@@ -85,8 +97,8 @@ struct StoreKey {
 enum Slot {
     /// It is in the log, or new.
     Unloaded,
-    /// It was asked for.
-    Loading,
+    /// It was asked for; anew, if it had come to this seq before.
+    Loading(Option<Seq>),
     /// Here it is.
     Loaded(Box<Store>),
     /// It lost commits, or its document cannot be trusted: it is loaded anew as soon as no save of
@@ -114,8 +126,14 @@ impl Workspace {
         let reachable =
             |name: &StoreName| config.allows(name) && config.scope(name) == Scope::Workspace;
         let stored = opening.stored.into_iter().map(|(name, _)| name).filter(reachable);
+        let stores: BTreeMap<StoreKey, Slot> = names.chain(stored).map(shared).collect();
+        let mut documents = Documents::new(opening.id);
+        stores.keys().for_each(|key| documents.add(&key.name));
         Self {
-            stores: names.chain(stored).map(shared).collect(),
+            stores,
+            documents,
+            heard: Heard::default(),
+            remote: RemoteBook::new(opening.storage),
             config: opening.config,
             epoch: opening.epoch,
             actor: opening.actor,
@@ -140,7 +158,7 @@ impl Workspace {
     /// Whether nobody is attached and nothing is under way: the workspace can be dropped, and
     /// opened again, with no other loss than its transient stores.
     pub fn is_idle(&self) -> bool {
-        let loading = |slot: &Slot| matches!(slot, Slot::Loading | Slot::Broken(_));
+        let loading = |slot: &Slot| matches!(slot, Slot::Loading(_) | Slot::Broken(_));
         self.sessions.is_empty()
             && self.triggers.is_empty()
             && self.asks.is_empty()
@@ -163,11 +181,11 @@ impl Workspace {
                 self.sessions.insert(session, Session::new(user));
             }
             Input::Detach { session } => self.detach(session),
-            Input::Say { session, request } => {
+            Input::Say { session, request, burden } => {
                 self.forgive_unavailable();
-                self.say(session, request, now);
+                self.say(session, request, burden, now);
             }
-            Input::Resync { session } => self.resync(session),
+            Input::Resync { session, missed } => self.resync(session, &missed),
             Input::Ask { ticket, ask } => {
                 self.forgive_unavailable();
                 self.ask(ticket, ask, now);
@@ -202,8 +220,14 @@ impl Workspace {
             return;
         };
         self.stores.retain(|key, _| key.owner != Some(id));
+        if let Some(peer) = &session.repo {
+            self.documents.forget(id, peer);
+        }
         if session.presence.is_some() {
             self.tell_presence(id, &session.user, None);
+            if session.repo.is_none() {
+                self.tell_presence_to_peers(id, None);
+            }
         }
     }
 
@@ -213,7 +237,7 @@ impl Workspace {
         self.outbox.when_saved(None, Effect::Close { session: id, refusal });
     }
 
-    fn say(&mut self, id: SessionId, request: Request, now: Millis) {
+    fn say(&mut self, id: SessionId, request: Request, burden: Burden, now: Millis) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -221,7 +245,14 @@ impl Workspace {
             self.close(id, Refusal::TooMany("messages waiting for a store"));
             return;
         }
-        session.parked.push_back(request);
+        let waits = !session.parked.is_empty();
+        if waits {
+            // Its turn is not yet, but its store can be loaded meanwhile.
+            self.prepare(id, &request);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.parked.push_back((request, burden));
+        }
         self.unpark_session(id, now);
     }
 
@@ -236,11 +267,11 @@ impl Workspace {
 
     fn unpark_session(&mut self, id: SessionId, now: Millis) {
         while let Some(session) = self.sessions.get_mut(&id)
-            && let Some(request) = session.parked.pop_front()
+            && let Some((request, burden)) = session.parked.pop_front()
         {
             if let (Ready::Later, request) = self.request(id, request, now) {
                 if let (Some(session), Some(request)) = (self.sessions.get_mut(&id), request) {
-                    session.parked.push_front(request);
+                    session.parked.push_front((request, burden));
                 }
                 return;
             }
@@ -254,15 +285,7 @@ impl Workspace {
         request: Request,
         now: Millis,
     ) -> (Ready, Option<Request>) {
-        let ready = match &request {
-            Request::Hello(hello) => self.ready_for_hello(id, hello),
-            Request::Patch { store, .. } | Request::Sync { store, .. } => {
-                let key = self.key(store, Some(id));
-                self.require(&key)
-            }
-            Request::Presence { .. } | Request::Garbled { .. } => Ready::Now,
-        };
-        if matches!(ready, Ready::Later) {
+        if matches!(self.prepare(id, &request), Ready::Later) {
             return (Ready::Later, Some(request));
         }
         match request {
@@ -275,10 +298,30 @@ impl Workspace {
                 }
             }
             Request::Sync { store, message } => self.sync(id, &store, &message, now),
+            Request::Repo(request) => {
+                if let Some(request) = self.repo(id, request, now) {
+                    return (Ready::Later, Some(Request::Repo(request)));
+                }
+            }
             Request::Presence { data } => self.presence(id, data),
             Request::Garbled { reason } => self.garbled(id, reason),
         }
         (Ready::Now, None)
+    }
+
+    /// Sees to it that the stores of a request are loaded.
+    fn prepare(&mut self, id: SessionId, request: &Request) -> Ready {
+        match request {
+            Request::Hello(hello) => self.ready_for_hello(id, hello),
+            Request::Patch { store, .. } | Request::Sync { store, .. } => {
+                let key = self.key(store, Some(id));
+                self.require(&key)
+            }
+            Request::Repo(RepoRequest::Document { document, .. }) => {
+                self.ready_for_document(*document)
+            }
+            Request::Repo(_) | Request::Presence { .. } | Request::Garbled { .. } => Ready::Now,
+        }
     }
 
     /// The key of a store as a session, or server code, means it.
@@ -297,17 +340,20 @@ impl Workspace {
                 return Ready::Now;
             }
             self.stores.insert(key.clone(), Slot::Unloaded);
+            if key.owner.is_none() {
+                self.documents.add(&key.name);
+            }
         }
         let Some(slot) = self.stores.get_mut(key) else {
             return Ready::Now;
         };
         match slot {
             Slot::Loaded(_) | Slot::Unavailable(_) => Ready::Now,
-            Slot::Loading | Slot::Broken(_) => Ready::Later,
+            Slot::Loading(_) | Slot::Broken(_) => Ready::Later,
             Slot::Unloaded => {
                 let config = self.config.store(&key.name);
                 if config.persistent {
-                    *slot = Slot::Loading;
+                    *slot = Slot::Loading(None);
                     self.outbox.at_once(Effect::Load { store: key.name.clone() });
                     return Ready::Later;
                 }
@@ -322,7 +368,7 @@ impl Workspace {
         match self.stores.get_mut(key) {
             Some(Slot::Loaded(store)) => Ok(store),
             Some(Slot::Unavailable(why)) => Err(Refusal::Unavailable(why.clone())),
-            Some(Slot::Unloaded | Slot::Loading | Slot::Broken(_)) => {
+            Some(Slot::Unloaded | Slot::Loading(_) | Slot::Broken(_)) => {
                 Err(Refusal::Unavailable("it is being loaded".to_owned()))
             }
             None => Err(Refusal::NoStore),
@@ -358,8 +404,11 @@ impl Workspace {
             }
             Err(Unavailable(why)) => Slot::Unavailable(why),
         };
-        self.stores.insert(key.clone(), slot);
-        self.reconcile(&key);
+        let former = match self.stores.insert(key.clone(), slot) {
+            Some(Slot::Loading(seq)) => seq,
+            _ => None,
+        };
+        self.reconcile(&key, former);
         self.unpark(now);
     }
 
@@ -412,12 +461,10 @@ impl Workspace {
     }
 
     fn mark_broken(&mut self, key: &StoreKey) {
-        if let Some(slot) = self.stores.get_mut(key) {
-            let seq = match slot {
-                Slot::Loaded(store) => store.seq(),
-                _ => Seq::default(),
-            };
-            *slot = Slot::Broken(seq);
+        if let Some(slot) = self.stores.get_mut(key)
+            && let Slot::Loaded(store) = slot
+        {
+            *slot = Slot::Broken(store.seq());
         }
     }
 
@@ -432,24 +479,25 @@ impl Workspace {
                 *slot = transient(config, seq.next(), &self.actor);
                 anew.push(key.clone());
             } else if !self.outbox.is_saving(&key.name) {
-                *slot = Slot::Loading;
+                *slot = Slot::Loading(Some(seq));
                 self.outbox.at_once(Effect::Load { store: key.name.clone() });
             }
         }
         for key in anew {
-            self.reconcile(&key);
+            self.reconcile(&key, None);
         }
     }
 
     /// Puts all who stand in a store right, after it was loaded anew.
-    fn reconcile(&mut self, key: &StoreKey) {
+    fn reconcile(&mut self, key: &StoreKey, former: Option<Seq>) {
         let Ok(newest) = self.store(key).map(|store| store.seq()) else {
             return;
         };
         let mut crdt = Vec::new();
         for (id, session) in &mut self.sessions {
             match session.stands.get(key) {
-                Some(Stand::Crdt(_)) => crdt.push(*id),
+                // If it has come back as it was, nobody needs to notice.
+                Some(Stand::Crdt(_)) if former != Some(newest) => crdt.push(*id),
                 Some(Stand::Json(stand)) if stand.told.is_some_and(|told| told != newest) => {
                     session.owed.insert(key.clone());
                 }

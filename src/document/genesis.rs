@@ -40,6 +40,19 @@ pub fn genesis(
     Ok(document.write(&nothing, initial, None, note)?.change.map(|(_, bytes)| bytes))
 }
 
+/// Begins a document that has no genesis, because its initial state is the empty object: by one
+/// change that changes nothing and is the same wherever it is made. Clients of automerge-repo take
+/// a document without changes for none at all.
+pub fn begin(
+    document: &mut Document,
+    store: &StoreName,
+    initial: &Json,
+) -> Result<Vec<u8>, DocumentError> {
+    let actor = actor(store, initial, &document.policy);
+    let note = Note { time: Millis(0), message: Some(MESSAGE) };
+    document.write_nothing(&actor, note).ok_or(DocumentError::Diverged)
+}
+
 fn actor(store: &StoreName, initial: &Json, policy: &Policy) -> Vec<u8> {
     let strings = match policy.strings {
         Strings::Scalar => "scalar",

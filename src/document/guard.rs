@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::sync::Message;
-use automerge::{Automerge, Change};
+use automerge::{Automerge, Change, ChangeHash};
 
 use super::DocumentError;
 
@@ -32,8 +32,26 @@ pub(super) fn contained<T>(
         .unwrap_or_else(|_| Err(DocumentError::Refused("it panicked".to_owned())))
 }
 
+/// A sync message whose bytes are sound.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) heads: Vec<ChangeHash>,
+    pub(super) need: Vec<ChangeHash>,
+    /// What the sender says both sides had when they last spoke; of its first filter.
+    pub(super) last_sync: Option<Vec<ChangeHash>>,
+    pub(super) bloom_is_empty: bool,
+    /// `None`: a sender that reads changes only.
+    pub(super) flags: Option<Flags>,
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flags {
+    pub(super) sync_reset: bool,
+}
+
 /// Decodes a sync message whose framing, Bloom filters and chunks are sound, and the changes in it.
-pub(super) fn open_message(bytes: &[u8]) -> Result<(Message, Vec<Change>), DocumentError> {
+pub(super) fn open_message(bytes: &[u8]) -> Result<Opened, DocumentError> {
     check_framing(bytes).ok_or_else(|| DocumentError::Malformed("its framing".to_owned()))?;
     contained(|| {
         let message = Message::decode(bytes).map_err(|error| malformed(&error))?;
@@ -41,7 +59,15 @@ pub(super) fn open_message(bytes: &[u8]) -> Result<(Message, Vec<Change>), Docum
         for chunks in message.changes.iter() {
             open_chunks(chunks, &mut changes)?;
         }
-        Ok((message, changes))
+        let first = message.have.first();
+        Ok(Opened {
+            heads: message.heads,
+            need: message.need,
+            last_sync: first.map(|have| have.last_sync.clone()),
+            bloom_is_empty: first.is_none_or(|have| have.bloom.to_bytes().is_empty()),
+            flags: message.flags.map(|flags| Flags { sync_reset: flags.contains(1) }),
+            changes,
+        })
     })
 }
 

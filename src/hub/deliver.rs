@@ -9,8 +9,9 @@ use axum::extract::ws::Utf8Bytes;
 
 use crate::hub::panic_text;
 use crate::ids::SessionId;
+use crate::limits;
 use crate::protocol;
-use crate::workspace::{Delivery, Refusal};
+use crate::workspace::{Delivery, Refusal, RepoDelivery};
 
 /// A way to reach one client: a WebSocket, an event stream, an adapter to a messenger.
 ///
@@ -31,13 +32,14 @@ pub trait Channel: Send + Sync + Debug {
 #[derive(Debug)]
 pub struct Outgoing {
     delivery: Delivery,
-    text: OnceLock<Utf8Bytes>,
+    text: OnceLock<Option<Utf8Bytes>>,
+    sync: OnceLock<Vec<u8>>,
 }
 
 impl Outgoing {
     /// A message that is not encoded yet.
     pub fn new(delivery: Delivery) -> Self {
-        Self { delivery, text: OnceLock::new() }
+        Self { delivery, text: OnceLock::new(), sync: OnceLock::new() }
     }
 
     /// What is said.
@@ -45,10 +47,29 @@ impl Outgoing {
         &self.delivery
     }
 
-    /// The message in the JSON dialect. It is encoded once, when the first channel asks; all
-    /// others share the bytes.
-    pub fn text(&self) -> &Utf8Bytes {
-        self.text.get_or_init(|| protocol::json::encode(&self.delivery).into())
+    /// The message in the JSON dialect, if it has a word for it. It is encoded once, when the first
+    /// channel asks; all others share the bytes.
+    pub fn text(&self) -> Option<&Utf8Bytes> {
+        self.text.get_or_init(|| protocol::json::encode(&self.delivery).map(Into::into)).as_ref()
+    }
+
+    /// About how many bytes it takes to say this without JSON.
+    pub fn weight(&self) -> usize {
+        let payload = match &self.delivery {
+            Delivery::Sync { message, .. } => message.payload_len(),
+            Delivery::Repo(RepoDelivery::Ephemeral(said)) => said.data.len(),
+            Delivery::Repo(RepoDelivery::RemoteHeads { heads, .. }) => {
+                heads.iter().map(|(_, known)| 64 * known.heads.len()).sum()
+            }
+            _ => 0,
+        };
+        payload.saturating_add(limits::MESSAGE_FRAMING_BYTES)
+    }
+
+    /// The Automerge sync message, if it is one; encoded once as well.
+    pub fn sync_bytes(&self) -> Option<&[u8]> {
+        let Delivery::Sync { message, .. } = &self.delivery else { return None };
+        Some(self.sync.get_or_init(|| message.encode()))
     }
 }
 

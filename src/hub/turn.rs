@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use automerge::ChangeHash;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -23,9 +24,12 @@ use crate::hub::{Attached, HubError, Phase, Shared, panic_text};
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::workspace::{
-    Answer, Append, Ask, Effect, Input, Opening, Pattern, Refusal, Request, SaveId, Ticket,
-    TriggerId, Workspace,
+    Answer, Append, Ask, Burden, Effect, Input, Opening, Pattern, Refusal, Request, SaveId,
+    StorageId, Ticket, TriggerId, Workspace,
 };
+
+/// Stores whose news a session has missed, and the heads that it has.
+pub(super) type Missed = Vec<(StoreName, Vec<ChangeHash>)>;
 
 type Reply<T> = oneshot::Sender<Result<T, HubError>>;
 
@@ -44,9 +48,11 @@ pub(super) enum Message {
     Say {
         session: SessionId,
         request: Request,
+        burden: Burden,
     },
     Resync {
         session: SessionId,
+        missed: Missed,
     },
     Close {
         session: SessionId,
@@ -207,7 +213,12 @@ impl Task {
         })?;
         tracing::debug!(workspace = %self.id, stores = stored.len(), epoch, "workspace opened");
         let config = Arc::clone(&self.shared.config.workspace);
-        Ok(Workspace::open(Opening { config, stored, epoch, actor: rand::random() }))
+        let (id, actor, storage) = (
+            self.id.clone(),
+            rand::random(),
+            StorageId(format!("{:032x}", rand::random::<u128>()).into()),
+        );
+        Ok(Workspace::open(Opening { id, config, stored, epoch, actor, storage }))
     }
 
     /// Tells everybody who waited that the workspace could not be opened.
@@ -280,11 +291,11 @@ impl Task {
                 }
             }
             // What a session said before it was closed is not heard after.
-            Message::Say { session, request } if self.channels.contains(session) => {
-                inputs.push(Input::Say { session, request });
+            Message::Say { session, request, burden } if self.channels.contains(session) => {
+                inputs.push(Input::Say { session, request, burden });
             }
-            Message::Resync { session } if self.channels.contains(session) => {
-                inputs.push(Input::Resync { session });
+            Message::Resync { session, missed } if self.channels.contains(session) => {
+                inputs.push(Input::Resync { session, missed });
             }
             Message::Say { .. } | Message::Resync { .. } => {}
             Message::Close { session, refusal } => {

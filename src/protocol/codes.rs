@@ -18,8 +18,10 @@ pub struct Closing {
 impl Closing {
     /// What came is not WebSocket.
     pub const PROTOCOL: Self = Self { code: 1002, reason: "protocol" };
-    /// This dialect is spoken in text frames.
+    /// A binary frame where the dialect is spoken in text frames.
     pub const BINARY: Self = Self { code: 1003, reason: "binary-frame" };
+    /// A text frame where the dialect is spoken in binary frames.
+    pub const TEXT: Self = Self { code: 1003, reason: "text-frame" };
     /// A text frame that is not UTF-8.
     pub const NOT_UTF8: Self = Self { code: 1007, reason: "not-utf8" };
     /// A frame or message beyond the limit.
@@ -35,6 +37,7 @@ impl Closing {
     pub fn of(refusal: &Refusal) -> Self {
         let code = match refusal {
             Refusal::ShuttingDown => return Self::RESTART,
+            Refusal::Replaced => REPLACED,
             Refusal::Unavailable(_)
             | Refusal::NotSaved(_)
             | Refusal::Stale
@@ -65,6 +68,8 @@ const INTERNAL: u16 = 1011;
 /// Nothing is wrong with the client: connect again and say hello.
 const RESYNC: u16 = 4000;
 const SLOW: u16 = 4001;
+/// The same client has a newer connection.
+const REPLACED: u16 = 4002;
 
 /// The code of a reason to refuse.
 pub const fn error_code(refusal: &Refusal) -> &'static str {
@@ -79,6 +84,7 @@ pub const fn error_code(refusal: &Refusal) -> &'static str {
         Refusal::Document(error) => document_code(error),
         Refusal::NotAnObject => "not-an-object",
         Refusal::NoProgress => "resync",
+        Refusal::Replaced => "replaced",
         Refusal::TooMany(_) => "too-many",
         Refusal::ShuttingDown => "shutting-down",
     }
@@ -139,6 +145,7 @@ mod tests {
             Refusal::Stale,
             Refusal::NotAnObject,
             Refusal::NoProgress,
+            Refusal::Replaced,
             Refusal::TooMany("stores"),
             Refusal::ShuttingDown,
             patch(PatchErrorKind::Malformed("".into())),
@@ -188,6 +195,7 @@ mod tests {
             "not-an-object 1008",
             "not-saved 4000",
             "refused 1008",
+            "replaced 4002",
             "reserved-key 1008",
             "resync 4000",
             "shutting-down 1012",

@@ -179,35 +179,37 @@ impl<'de> Deserialize<'de> for Perhaps {
     }
 }
 
-/// The text frame that tells a client this.
-pub fn encode(delivery: &Delivery) -> String {
+/// The text frame that tells a client this; `None` if the dialect has no word for it.
+pub fn encode(delivery: &Delivery) -> Option<String> {
     let mut text = Vec::with_capacity(ENVELOPE_BYTES.saturating_add(value_bytes(delivery)));
-    let written = serde_json::to_writer(&mut text, &message(delivery));
-    match (written, String::from_utf8(text)) {
+    let written = serde_json::to_writer(&mut text, &message(delivery)?);
+    Some(match (written, String::from_utf8(text)) {
         (Ok(()), Ok(text)) => text,
         // Writing JSON fails only for a map whose keys are no text, and no message has one.
         (Err(_), _) | (_, Err(_)) => {
             r#"{"type":"error","code":"internal","message":""}"#.to_owned()
         }
-    }
+    })
 }
 
 /// The length of the large part of a message: all of it is written into one allocation.
 fn value_bytes(delivery: &Delivery) -> usize {
     match delivery {
         Delivery::Snapshot { state, .. } => state.encoded_len(),
-        Delivery::Sync { message, .. } => message.len().div_ceil(3).saturating_mul(4),
+        Delivery::Sync { message, .. } => message.payload_len().div_ceil(3).saturating_mul(4),
         Delivery::Presence { data, .. } => data.as_ref().map_or(0, Json::encoded_len),
         Delivery::Patch { .. }
         | Delivery::Ready { .. }
         | Delivery::Ack { .. }
         | Delivery::Nack { .. }
-        | Delivery::Error { .. } => 0,
+        | Delivery::Error { .. }
+        | Delivery::Repo(_) => 0,
     }
 }
 
-fn message(delivery: &Delivery) -> ServerMessage<'_> {
-    match delivery {
+fn message(delivery: &Delivery) -> Option<ServerMessage<'_>> {
+    Some(match delivery {
+        Delivery::Repo(_) => return None,
         Delivery::Snapshot { store, seq, state, cursor } => ServerMessage::Snapshot {
             store: store.as_str().into(),
             seq: seq.0,
@@ -221,7 +223,8 @@ fn message(delivery: &Delivery) -> ServerMessage<'_> {
             cursor: cursor.as_ref().and_then(cursor::encode),
         },
         Delivery::Sync { store, message } => {
-            ServerMessage::Sync { store: store.as_str().into(), message: STANDARD.encode(message) }
+            let message = STANDARD.encode(message.encode());
+            ServerMessage::Sync { store: store.as_str().into(), message }
         }
         Delivery::Ready { seqs, cursors } => ServerMessage::Ready {
             seqs: seqs.iter().map(|(store, seq)| (store.as_str().into(), seq.0)).collect(),
@@ -255,7 +258,7 @@ fn message(delivery: &Delivery) -> ServerMessage<'_> {
             user: user.into(),
             data: data.as_ref().map(Cow::Borrowed),
         },
-    }
+    })
 }
 
 #[cfg(test)]

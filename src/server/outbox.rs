@@ -8,19 +8,25 @@
 //!
 //! Between the two lies a trap: a patch that was on its way before the workspace heard of the
 //! resync would be applied to a state with a gap. So a store that lost a patch lets none through
-//! until a snapshot of it passes, wherever that came from. Sync messages need no such rule:
-//! Automerge holds back a change whose ancestors are missing, and a resync starts the exchange
-//! anew.
+//! until a snapshot of it passes, wherever that came from. It is the same with the news of an
+//! Automerge store; there the gap is closed by a message that follows from heads which the client
+//! is known to have.
+//!
+//! Sync messages of one store that wait together go out as one: a slow client is told the same in
+//! fewer words, and has less to answer.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use automerge::ChangeHash;
 use tokio::sync::Notify;
 
+use super::tongue::Tongue;
+use crate::document::SyncMessage;
 use crate::hub::{Channel, Outgoing};
 use crate::ids::StoreName;
 use crate::protocol::codes::Closing;
-use crate::workspace::{Delivery, Refusal};
+use crate::workspace::{Delivery, Refusal, RepoDelivery};
 
 /// What a snapshot that waits takes of the limit, in bytes. It shares its tree with the store and
 /// becomes text only when it is written. Weighed by its text, the answer to one hello could be too
@@ -32,24 +38,42 @@ const SNAPSHOT_BYTES: usize = 256;
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
+    tongue: Tongue,
     /// Rung when an empty queue gets something; the writer then takes all there is.
     filled: Notify,
     /// Rung when the reader may go on.
     relieved: Notify,
 }
 
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) message: Arc<Outgoing>,
+    /// What it takes of the limit.
+    weight: usize,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Arc<Outgoing>>,
+    messages: VecDeque<Waiting>,
     /// Weight of `messages` and of what the writer has taken but not yet written, in bytes.
     bytes: usize,
     /// Whether the writer has taken something that is not yet written.
     writing: bool,
-    /// Stores that lost a patch and have seen no snapshot since.
-    gaps: BTreeSet<StoreName>,
+    /// Stores that lost something and have seen nothing since that closes the gap.
+    gaps: BTreeMap<StoreName, Gap>,
     loss: Loss,
     ping: bool,
     close: Option<Closing>,
+}
+
+/// What the client has of a store of which it lost something.
+#[derive(Debug)]
+enum Gap {
+    /// JSON that a snapshot replaces.
+    Json,
+    /// A document with these heads.
+    Since(Vec<ChangeHash>),
 }
 
 /// Whether something was dropped, and who knows.
@@ -67,32 +91,40 @@ enum Loss {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) ping: bool,
-    pub(super) messages: VecDeque<Arc<Outgoing>>,
-    /// Something was dropped after these messages: ask for a resync.
-    pub(super) resync: bool,
+    pub(super) messages: Vec<Waiting>,
+    /// Something was dropped after these messages: ask for a resync of JSON stores, and of these
+    /// from the heads beside them.
+    pub(super) resync: Option<Vec<(StoreName, Vec<ChangeHash>)>>,
     /// The last word.
     pub(super) close: Option<Closing>,
 }
 
 impl Outbox {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), relieved: Notify::new() }
+    pub(super) fn new(bytes_max: usize, tongue: Tongue) -> Self {
+        let (filled, relieved) = (Notify::new(), Notify::new());
+        Self { queue: Mutex::default(), bytes_max, tongue, filled, relieved }
+    }
+
+    /// How the socket is spoken to.
+    pub(super) fn tongue(&self) -> &Tongue {
+        &self.tongue
     }
 
     /// All that waits, as soon as there is something.
     pub(super) async fn batch(&self) -> Batch {
         loop {
-            if let Some(batch) = self.lock().take() {
-                return batch;
+            let taken = self.lock().take();
+            if let Some(batch) = taken {
+                return Batch { messages: joined(batch.messages), ..batch };
             }
             self.filled.notified().await;
         }
     }
 
     /// The socket has taken a message of the batch.
-    pub(super) fn written(&self, message: &Outgoing) {
+    pub(super) fn written(&self, message: &Waiting) {
         let mut queue = self.lock();
-        queue.bytes = queue.bytes.saturating_sub(weight(message));
+        queue.bytes = queue.bytes.saturating_sub(message.weight);
         self.relieve(queue);
     }
 
@@ -152,9 +184,14 @@ impl Outbox {
 
 impl Channel for Outbox {
     fn deliver(&self, message: &Arc<Outgoing>) {
+        let weight = match message.delivery() {
+            Delivery::Snapshot { .. } => SNAPSHOT_BYTES,
+            _ => self.tongue.weight(message),
+        };
+        let waiting = Waiting { message: Arc::clone(message), weight };
         let mut queue = self.lock();
         let had_work = queue.has_work();
-        queue.push(message, self.bytes_max);
+        queue.push(waiting, self.bytes_max);
         let wake = !had_work && queue.has_work();
         drop(queue);
         if wake {
@@ -187,71 +224,157 @@ impl Queue {
         if resync {
             self.loss = Loss::Taken;
         }
+        let missed = |(store, gap): (&StoreName, &Gap)| match gap {
+            Gap::Json => None,
+            Gap::Since(heads) => Some((store.clone(), heads.clone())),
+        };
         self.writing = true;
         Some(Batch {
             ping: std::mem::take(&mut self.ping),
-            messages: std::mem::take(&mut self.messages),
-            resync,
+            messages: std::mem::take(&mut self.messages).into(),
+            resync: resync.then(|| self.gaps.iter().filter_map(missed).collect()),
             close: self.close,
         })
     }
 
-    fn push(&mut self, message: &Arc<Outgoing>, bytes_max: usize) {
-        if self.close.is_some() {
+    fn push(&mut self, waiting: Waiting, bytes_max: usize) {
+        if self.close.is_some() || self.is_beyond_a_gap(waiting.message.delivery()) {
             return;
         }
-        if let Delivery::Patch { store, .. } = message.delivery()
-            && self.gaps.contains(store)
-        {
-            return;
-        }
-        let after = self.bytes.saturating_add(weight(message));
+        let after = self.bytes.saturating_add(waiting.weight);
         // An empty queue takes a message of any size: there is no smaller way to say it.
         let fits = self.bytes == 0 || after <= bytes_max;
-        if !fits && is_repeatable(message.delivery()) {
-            return self.lose(message.delivery());
+        if !fits {
+            match loss_of(waiting.message.delivery()) {
+                Some(lost) => return self.lose(lost),
+                // The reader has long paused: the answers are to what was said before, and they
+                // alone are more than the client is willing to take.
+                None if after > bytes_max.saturating_mul(2) => {
+                    self.close = Some(Closing::SLOW);
+                    return;
+                }
+                None => {}
+            }
         }
-        if !fits && after > bytes_max.saturating_mul(2) {
-            // The reader has long paused: the answers are to what was said before, and they alone
-            // are more than the client is willing to take.
-            self.close = Some(Closing::SLOW);
-            return;
-        }
-        if let Delivery::Snapshot { store, .. } = message.delivery() {
+        if let Some(store) = closes_gap(waiting.message.delivery()) {
             self.gaps.remove(store);
         }
         self.bytes = after;
-        self.messages.push_back(Arc::clone(message));
+        self.messages.push_back(waiting);
     }
 
-    fn lose(&mut self, delivery: &Delivery) {
+    /// Whether this goes on from something that was dropped.
+    fn is_beyond_a_gap(&self, delivery: &Delivery) -> bool {
+        match delivery {
+            Delivery::Patch { store, .. } => self.gaps.contains_key(store),
+            Delivery::Sync { store, message } => {
+                message.since().is_some() && !message.opens() && self.gaps.contains_key(store)
+            }
+            _ => false,
+        }
+    }
+
+    fn lose(&mut self, lost: Lost) {
+        match lost {
+            Lost::ForEver => return,
+            Lost::ForNow => {}
+            Lost::OfStore(store, gap) => {
+                self.gaps.entry(store).or_insert(gap);
+            }
+        }
         self.loss = Loss::Unreported;
-        if let Delivery::Snapshot { store, .. } | Delivery::Patch { store, .. } = delivery {
-            self.gaps.insert(store.clone());
+    }
+}
+
+/// What is lost with a message that is dropped.
+enum Lost {
+    /// Something of a moment that passes.
+    ForEver,
+    /// What a resync says again.
+    ForNow,
+    /// The same, and until then the store has a gap.
+    OfStore(StoreName, Gap),
+}
+
+/// What dropping a message loses; `None`: nobody would say it again, it must not be dropped.
+fn loss_of(delivery: &Delivery) -> Option<Lost> {
+    Some(match delivery {
+        Delivery::Snapshot { store, .. } | Delivery::Patch { store, .. } => {
+            Lost::OfStore(store.clone(), Gap::Json)
+        }
+        Delivery::Sync { store, message } => {
+            Lost::OfStore(store.clone(), Gap::Since(message.since()?.to_vec()))
+        }
+        Delivery::Presence { .. } => Lost::ForNow,
+        Delivery::Repo(
+            RepoDelivery::Ephemeral(_)
+            | RepoDelivery::Presence { .. }
+            | RepoDelivery::RemoteHeads { .. },
+        ) => Lost::ForEver,
+        Delivery::Repo(RepoDelivery::Joined { .. } | RepoDelivery::Unavailable { .. })
+        | Delivery::Ready { .. }
+        | Delivery::Ack { .. }
+        | Delivery::Nack { .. }
+        | Delivery::Error { .. } => return None,
+    })
+}
+
+/// The store that the client has whole again with this message.
+fn closes_gap(delivery: &Delivery) -> Option<&StoreName> {
+    match delivery {
+        Delivery::Snapshot { store, .. } => Some(store),
+        Delivery::Sync { store, message } if message.opens() => Some(store),
+        _ => None,
+    }
+}
+
+/// Sync messages of one store that go on from each other.
+struct Chain {
+    /// Where the first of them stands.
+    place: usize,
+    message: SyncMessage,
+    grown: bool,
+}
+
+impl Chain {
+    fn settle(self, store: StoreName, messages: &mut [Waiting]) {
+        if let Some(place) = messages.get_mut(self.place).filter(|_| self.grown) {
+            let message = Arc::new(self.message);
+            place.message = Arc::new(Outgoing::new(Delivery::Sync { store, message }));
         }
     }
 }
 
-/// What a message takes of the limit, in bytes.
-fn weight(message: &Outgoing) -> usize {
-    match message.delivery() {
-        Delivery::Snapshot { .. } => SNAPSHOT_BYTES,
-        _ => message.text().len(),
+/// Joins sync messages of one store that go on from each other, in the place of the first.
+fn joined(messages: Vec<Waiting>) -> Vec<Waiting> {
+    if messages.len() < 2 {
+        return messages;
     }
-}
-
-/// Whether a resync says this, or something newer, again.
-fn is_repeatable(delivery: &Delivery) -> bool {
-    match delivery {
-        Delivery::Snapshot { .. }
-        | Delivery::Patch { .. }
-        | Delivery::Sync { .. }
-        | Delivery::Presence { .. } => true,
-        Delivery::Ready { .. }
-        | Delivery::Ack { .. }
-        | Delivery::Nack { .. }
-        | Delivery::Error { .. } => false,
+    let mut out: Vec<Waiting> = Vec::with_capacity(messages.len());
+    let mut chains: BTreeMap<StoreName, Chain> = BTreeMap::new();
+    for waiting in messages {
+        if let Delivery::Sync { store, message } = waiting.message.delivery() {
+            if let Some(chain) = chains.get_mut(store)
+                && chain.message.extend(message)
+            {
+                chain.grown = true;
+                if let Some(first) = out.get_mut(chain.place) {
+                    first.weight = first.weight.saturating_add(waiting.weight);
+                }
+                continue;
+            }
+            let message = SyncMessage::clone(message);
+            let next = Chain { place: out.len(), message, grown: false };
+            if let Some(chain) = chains.insert(store.clone(), next) {
+                chain.settle(store.clone(), &mut out);
+            }
+        }
+        out.push(waiting);
     }
+    for (store, chain) in chains {
+        chain.settle(store, &mut out);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -294,7 +417,7 @@ mod tests {
     /// What the writer would take, as `patch a 3`; the batch stays in hand.
     fn take(outbox: &Outbox) -> (Vec<String>, bool, Option<Closing>) {
         let batch = outbox.batch().now_or_never().expect("something to do");
-        let name = |message: &Arc<Outgoing>| match message.delivery() {
+        let name = |waiting: &Waiting| match waiting.message.delivery() {
             Delivery::Snapshot { store, seq, .. } => format!("snapshot {store} {seq}"),
             Delivery::Patch { store, seq, .. } => format!("patch {store} {seq}"),
             Delivery::Ack { seq, .. } => format!("ack {seq}"),
@@ -302,7 +425,7 @@ mod tests {
         };
         let names = batch.messages.iter().map(name).collect();
         batch.messages.iter().for_each(|message| outbox.written(message));
-        (names, batch.resync, batch.close)
+        (names, batch.resync.is_some(), batch.close)
     }
 
     fn has_room(outbox: &Outbox) -> bool {
@@ -311,7 +434,7 @@ mod tests {
 
     #[test]
     fn what_waits_goes_out_together_and_in_order() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         assert!(outbox.batch().now_or_never().is_none());
         deliver(&outbox, patch("a", 1, 10));
         deliver(&outbox, patch("b", 1, 10));
@@ -325,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_message_beyond_the_limit_passes_alone() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         deliver(&outbox, patch("a", 1, BYTES_MAX * 3));
         deliver(&outbox, patch("b", 1, 10));
         let (names, resync, _) = take(&outbox);
@@ -335,7 +458,7 @@ mod tests {
     /// The danger: a patch over a gap would put the client into a state that never was.
     #[test]
     fn after_a_loss_no_patch_passes_before_a_snapshot() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         deliver(&outbox, patch("a", 1, 6_000));
         deliver(&outbox, patch("a", 2, 6_000));
         deliver(&outbox, patch("a", 3, 10));
@@ -362,7 +485,7 @@ mod tests {
     /// given to a client: every resync would overflow again.
     #[test]
     fn the_answer_to_a_resync_always_fits() {
-        let outbox = Outbox::new(limits::OUTBOX_BYTES_MAX);
+        let outbox = Outbox::new(limits::OUTBOX_BYTES_MAX, Tongue::Json);
         for n in 0..limits::STORES_MAX {
             deliver(&outbox, snapshot(&format!("s{n}"), 1));
         }
@@ -372,11 +495,11 @@ mod tests {
 
     #[test]
     fn a_second_loss_while_the_first_is_reported_is_reported_too() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         deliver(&outbox, patch("a", 1, BYTES_MAX));
         deliver(&outbox, patch("a", 2, 10));
         let batch = outbox.batch().now_or_never().unwrap();
-        assert!(batch.resync);
+        assert!(batch.resync.is_some());
         deliver(&outbox, patch("b", 1, BYTES_MAX));
         batch.messages.iter().for_each(|message| outbox.written(message));
         outbox.batch_done();
@@ -388,7 +511,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_until_they_alone_are_too_much() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         for seq in 1..=4 {
             deliver(&outbox, ack(seq, 4_000));
         }
@@ -402,7 +525,7 @@ mod tests {
 
     #[test]
     fn the_first_last_word_counts() {
-        let outbox = Outbox::new(BYTES_MAX);
+        let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
         deliver(&outbox, patch("a", 1, 10));
         outbox.close(&Refusal::NoProgress);
         outbox.end(Closing::RESTART);
@@ -413,7 +536,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_reader_is_woken_when_there_is_room() {
-        let outbox = Arc::new(Outbox::new(BYTES_MAX));
+        let outbox = Arc::new(Outbox::new(BYTES_MAX, Tongue::Json));
         deliver(&outbox, patch("a", 1, BYTES_MAX - 500));
         let reader = Arc::clone(&outbox);
         let waiting = tokio::spawn(async move { reader.has_room().await });

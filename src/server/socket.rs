@@ -18,13 +18,13 @@ use tokio_tungstenite::tungstenite;
 
 use super::Phase;
 use super::outbox::{Batch, Outbox};
+use super::tongue::{Heard, Tongue};
 use super::wire::FarEnd;
-use crate::hub::{Attached, Channel, Hub, HubError};
+use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
 use crate::ids::WorkspaceId;
 use crate::json::JsonLimits;
 use crate::limits;
 use crate::protocol::codes::{self, Closing};
-use crate::protocol::json;
 use crate::workspace::{Refusal, Request};
 
 /// Time that a close may take.
@@ -55,6 +55,7 @@ pub(super) struct Seat {
     pub(super) workspace: WorkspaceId,
     pub(super) user: Arc<str>,
     pub(super) peer: FarEnd,
+    pub(super) tongue: Tongue,
     pub(super) outbox_bytes_max: usize,
     pub(super) patience: Patience,
     pub(super) phase: watch::Receiver<Phase>,
@@ -71,7 +72,7 @@ enum End {
 
 /// Serves one WebSocket until it ends.
 pub(super) async fn serve(socket: WebSocket, seat: Seat) {
-    let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max));
+    let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue));
     let (mut sink, mut stream) = socket.split();
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
     let attached = match seat.hub.attach(&seat.workspace, &seat.user, channel).await {
@@ -191,29 +192,47 @@ impl Reader<'_> {
                 }
             };
             pings_missed = 0;
-            match message {
-                Message::Text(text) => {
-                    if let Err(end) = self.take(&text).await {
-                        return end;
-                    }
-                }
-                Message::Binary(_) => return End::Close(Closing::BINARY),
-                // The answer to a close frame is written while the stream is read to its end.
-                Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
+            if let Err(end) = self.take(&message).await {
+                return end;
             }
         }
     }
 
-    async fn take(&mut self, text: &str) -> Result<(), End> {
-        let request = json::decode(text, &JsonLimits::default());
+    async fn take(&mut self, frame: &Message) -> Result<(), End> {
+        let answer = |said| self.outbox.deliver(&Arc::new(Outgoing::new(said)));
+        let request = match self.outbox.tongue().hear(frame, &JsonLimits::default()) {
+            Heard::Request(request) => request,
+            Heard::Answer(said) => {
+                answer(said);
+                return Ok(());
+            }
+            Heard::Nothing => return Ok(()),
+            Heard::Goodbye => return Err(End::Gone),
+            Heard::End(said, closing) => {
+                said.into_iter().for_each(answer);
+                return Err(End::Close(closing));
+            }
+        };
         if let Request::Garbled { reason } = &request {
             self.garbled += 1;
             // The text of the refusal may quote the client's document; the code does not.
             let session = self.attached.session();
             let code = codes::error_code(&reason.refusal);
-            tracing::debug!(%session, code, bytes = text.len(), "frame not understood");
+            let bytes = length(frame);
+            tracing::debug!(%session, code, bytes, "frame not understood");
         }
-        self.attached.say(request).await.map_err(|error| End::Close(closing_of(&error)))
+        self.attached
+            .say_long(request, length(frame))
+            .await
+            .map_err(|error| End::Close(closing_of(&error)))
+    }
+}
+
+fn length(frame: &Message) -> usize {
+    match frame {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
     }
 }
 
@@ -262,8 +281,8 @@ struct Writer<'a> {
 impl Writer<'_> {
     async fn run(self) -> Ended {
         loop {
-            let batch = self.outbox.batch().await;
-            let (resync, closing) = (batch.resync, batch.close);
+            let mut batch = self.outbox.batch().await;
+            let (resync, closing) = (batch.resync.take(), batch.close);
             match unstalled(self.peer, self.stall, write(self.sink, self.outbox, batch)).await {
                 None => return Ended::Stalled,
                 Some(Err(_)) => return Ended::Broken,
@@ -272,10 +291,10 @@ impl Writer<'_> {
             if let Some(closing) = closing {
                 return Ended::ByServer(closing);
             }
-            if resync {
+            if let Some(missed) = resync {
                 let session = self.attached.session();
                 tracing::info!(%session, "a slow client is given fresh state");
-                if let Err(error) = self.attached.resync().await {
+                if let Err(error) = self.attached.resync(missed).await {
                     self.outbox.end(closing_of(&error));
                 }
             }
@@ -293,9 +312,11 @@ async fn write(
     if batch.ping {
         sink.feed(Message::Ping(Bytes::new())).await?;
     }
-    for message in batch.messages {
-        sink.feed(Message::Text(message.text().clone())).await?;
-        outbox.written(&message);
+    for waiting in batch.messages {
+        if let Some(frame) = outbox.tongue().say(&waiting.message) {
+            sink.feed(frame).await?;
+        }
+        outbox.written(&waiting);
     }
     match batch.close {
         Some(closing) => close(sink, closing).await,

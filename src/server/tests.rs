@@ -26,7 +26,7 @@ fn config() -> Config {
 async fn start(config: &Config, log: &Arc<MemoryLog>, patience: Patience) -> Running {
     let log: Arc<dyn ChangeLog> = Arc::<MemoryLog>::clone(log);
     let mut server = Server::start(config, log).await.unwrap();
-    server.rules.patience = patience;
+    server.rules.json.patience = patience;
     let (stop, stopped) = oneshot::channel();
     let address = server.address();
     let server = tokio::spawn(server.run(async { drop(stopped.await) }));

@@ -40,6 +40,8 @@ pub enum Dialect {
     Json,
     /// Automerge sync messages.
     Crdt,
+    /// Those of the automerge-repo dialect.
+    Repo,
     /// Server code: the library, a trigger's handler, a tool.
     Server,
     /// The user's own place for plain JSON.
@@ -52,6 +54,7 @@ impl Dialect {
         match self {
             Self::Json => "json",
             Self::Crdt => "crdt",
+            Self::Repo => "repo",
             Self::Server => "server",
             Self::Container => "container",
         }
@@ -59,7 +62,7 @@ impl Dialect {
 
     /// The dialect of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Json, Self::Crdt, Self::Server, Self::Container]
+        [Self::Json, Self::Crdt, Self::Repo, Self::Server, Self::Container]
             .into_iter()
             .find(|dialect| dialect.as_str() == name)
     }

@@ -1,7 +1,7 @@
 //! What a workspace is made of: its stores and their rules.
 
-use crate::document::Policy;
-use crate::ids::StoreName;
+use crate::document::{Policy, Strings};
+use crate::ids::{DocumentId, StoreName};
 use crate::json::Json;
 
 /// The rules of a workspace; the same for every workspace of a server.
@@ -83,7 +83,14 @@ pub enum Scope {
 impl WorkspaceConfig {
     /// The rules of a store: its own, or those of a store that is not listed.
     pub fn store(&self, name: &StoreName) -> StoreConfig {
-        self.listed(name).cloned().unwrap_or_else(|| StoreConfig::open(name.clone()))
+        self.listed(name).cloned().unwrap_or_else(|| {
+            let mut open = StoreConfig::open(name.clone());
+            // A client of automerge-repo made it, and all of its strings are text.
+            if name.as_str().parse::<DocumentId>().is_ok() {
+                open.policy.strings = Strings::Text;
+            }
+            open
+        })
     }
 
     /// Who shares a store.

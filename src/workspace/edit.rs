@@ -1,10 +1,7 @@
 //! The steps of a change: a base is found, the document takes it, it becomes the next commit.
 
-use std::sync::Arc;
-
 use super::effect::{Delivery, Effect};
 use super::input::Cursor;
-use super::session::{JsonStand, Stand};
 use super::store::{Committed, MessageFate};
 use super::trigger::{self, Context, Firing};
 use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
@@ -264,60 +261,6 @@ impl Workspace {
         }
     }
 
-    /// Takes an Automerge sync message.
-    pub(super) fn sync(&mut self, id: SessionId, name: &StoreName, message: &[u8], now: Millis) {
-        let key = self.key(name, Some(id));
-        if let Err(refusal) = self.store(&key) {
-            self.complain(id, Some(name.to_string()), refusal);
-            return;
-        }
-        let (Some(session), Some(super::Slot::Loaded(store))) =
-            (self.sessions.get_mut(&id), self.stores.get_mut(&key))
-        else {
-            return;
-        };
-        let origin = Origin {
-            user: session.user.clone(),
-            session: Some(id),
-            dialect: Dialect::Crdt,
-            id: None,
-        };
-        let Some(sync) = session.sync_session(&key) else {
-            return;
-        };
-        let before = store.document.json();
-        let received = sync.receive(&mut store.document, message);
-        match self.sound(&key, received) {
-            Ok(changes) if changes.is_empty() => self.tell_sync(id, &key),
-            Ok(changes) => {
-                let spoken = Vec::new();
-                let making = Making { before, changes, origin, spoken, depth: Some(0), now };
-                if let Err(refusal) = self.commit(&key, making, None) {
-                    self.complain(id, Some(name.to_string()), refusal);
-                }
-            }
-            Err(Refusal::NoProgress) => self.close(id, Refusal::NoProgress),
-            Err(refusal) => self.complain(id, Some(name.to_string()), refusal),
-        }
-    }
-
-    /// Sends a session the next message of its sync dialogue, if there is one.
-    pub(super) fn tell_sync(&mut self, id: SessionId, key: &StoreKey) {
-        let (Some(session), Some(super::Slot::Loaded(store))) =
-            (self.sessions.get_mut(&id), self.stores.get(key))
-        else {
-            return;
-        };
-        let Some(Stand::Crdt(sync)) = session.stands.get_mut(key) else {
-            return;
-        };
-        if let Some(message) = sync.generate(&store.document) {
-            let about = Some((key.clone(), store.seq()));
-            let store = key.name.clone();
-            self.deliver(id, about, Delivery::Sync { store, message });
-        }
-    }
-
     /// What a document said, as a refusal; a document that cannot be trusted is loaded anew.
     pub(super) fn sound<T>(
         &mut self,
@@ -360,45 +303,6 @@ impl Workspace {
             self.fire(key, &made, &spoken, depth);
         }
         Ok(made)
-    }
-
-    /// Tells every session that follows the store, each in its dialect.
-    fn publish(&mut self, key: &StoreKey, made: &Committed, sender: Option<SessionId>) {
-        let seq = made.commit.seq;
-        let mut plain = Vec::new();
-        let mut with_cursor = Vec::new();
-        let mut new_to_it = Vec::new();
-        let mut crdt = Vec::new();
-        for (id, session) in &mut self.sessions {
-            let is_mine = key.owner.is_none_or(|owner| owner == *id);
-            if !(is_mine && session.follows(&key.name)) {
-                continue;
-            }
-            match session.stands.get_mut(key) {
-                Some(Stand::Crdt(_)) => crdt.push(*id),
-                _ if sender == Some(*id) || session.owed.contains(key) => {}
-                Some(Stand::Json(JsonStand { told: told @ Some(_), .. })) => {
-                    *told = Some(seq);
-                    if session.caps.cursor { with_cursor.push(*id) } else { plain.push(*id) }
-                }
-                // It came into being after the session's hello.
-                _ => new_to_it.push(*id),
-            }
-        }
-        for id in new_to_it {
-            self.owe_snapshot(id, key.clone());
-        }
-        let heads = || made.commit.heads.clone();
-        for (to, cursor) in [(plain, None), (with_cursor, Some(Cursor { seq, heads: heads() }))] {
-            if !to.is_empty() {
-                let (store, patch) = (key.name.clone(), Arc::clone(&made.patch));
-                let delivery = Delivery::Patch { store, seq, patch, cursor };
-                self.outbox.publish(key, seq, Effect::Deliver { to, delivery });
-            }
-        }
-        for id in crdt {
-            self.tell_sync(id, key);
-        }
     }
 
     /// The paths that an edit names, where any trigger would ask for them.

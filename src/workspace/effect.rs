@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::document::SyncMessage;
 use crate::ids::{Seq, SessionId, StoreName};
 use crate::json::{Json, JsonPatch};
 use crate::workspace::commit::{Append, MessageId};
 use crate::workspace::input::Cursor;
 use crate::workspace::refusal::Refusal;
+use crate::workspace::repo::RepoDelivery;
 use crate::workspace::trigger::Firing;
 
 /// Names an [`Effect::Save`]; they are answered in any order, and rise.
@@ -100,9 +102,11 @@ pub enum Delivery {
     Sync {
         /// The store.
         store: StoreName,
-        /// The message, as Automerge encodes it.
-        message: Vec<u8>,
+        /// The message.
+        message: Arc<SyncMessage>,
     },
+    /// Something in the automerge-repo dialect.
+    Repo(RepoDelivery),
     /// The hello is answered in full.
     Ready {
         /// Where each store of the answer stands.

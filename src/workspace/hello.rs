@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use automerge::ChangeHash;
+
 use super::effect::{Delivery, Effect};
 use super::input::{Cursor, Garbled, Hello};
 use super::session::{JsonStand, Session, Stand};
@@ -159,16 +161,17 @@ impl Workspace {
         }
     }
 
-    /// Tells a session all anew: what was on its way to it has been thrown away.
-    pub(super) fn resync(&mut self, id: SessionId) {
+    /// Tells a session all anew that was thrown away on its way: JSON stores by a snapshot,
+    /// Automerge stores by what it missed.
+    pub(super) fn resync(&mut self, id: SessionId, missed: &[(StoreName, Vec<ChangeHash>)]) {
+        for (store, since) in missed {
+            self.catch_up(id, store, since);
+        }
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.stands.values().any(|stand| matches!(stand, Stand::Crdt(_))) {
-            self.restart_sync(id);
-            return;
-        }
-        session.owed.extend(session.stands.keys().cloned());
+        let json = |(_, stand): &(&StoreKey, &Stand)| matches!(stand, Stand::Json(_));
+        session.owed.extend(session.stands.iter().filter(json).map(|(key, _)| key.clone()));
         let legacy = !session.caps.ack;
         for stand in session.stands.values_mut() {
             if let Stand::Json(stand) = stand
@@ -196,7 +199,8 @@ impl Workspace {
 
     /// Tells a client that something other than an edit went wrong, if it can understand.
     pub(super) fn complain(&mut self, id: SessionId, store: Option<String>, refusal: Refusal) {
-        if self.sessions.get(&id).is_some_and(|session| session.caps.any()) {
+        let understands = |session: &Session| session.caps.any() || session.repo.is_some();
+        if self.sessions.get(&id).is_some_and(understands) {
             self.deliver(id, None, Delivery::Error { store, refusal });
         }
     }
@@ -240,6 +244,7 @@ impl Workspace {
             let shown = std::mem::replace(&mut session.presence, data.clone());
             let user = session.user.clone();
             if shown.is_some() || data.is_some() {
+                self.tell_presence_to_peers(id, data.as_ref());
                 self.tell_presence(id, &user, data);
             }
         }
@@ -250,8 +255,12 @@ impl Workspace {
         let sees = |session: &Session| session.greeted && session.caps.presence;
         let others = self.sessions.iter().filter(|(other, session)| **other != id && sees(session));
         let to: Vec<SessionId> = others.map(|(other, _)| *other).collect();
+        self.tell_at_once(to, Delivery::Presence { session: id, user: user.to_owned(), data });
+    }
+
+    /// Tells sessions something that no save has to go before.
+    pub(super) fn tell_at_once(&mut self, to: Vec<SessionId>, delivery: Delivery) {
         if !to.is_empty() {
-            let delivery = Delivery::Presence { session: id, user: user.to_owned(), data };
             self.outbox.at_once(Effect::Deliver { to, delivery });
         }
     }

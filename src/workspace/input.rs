@@ -1,6 +1,8 @@
 //! All that can happen to a workspace.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use automerge::ChangeHash;
 
@@ -9,6 +11,7 @@ use crate::json::{Json, JsonPatch};
 use crate::workspace::commit::MessageId;
 use crate::workspace::effect::{SaveId, Ticket};
 use crate::workspace::recover::{Recovered, Unavailable};
+use crate::workspace::repo::RepoRequest;
 use crate::workspace::trigger::{Pattern, TriggerId};
 
 /// One thing that happened. A turn of a workspace takes one or many of them in order.
@@ -32,11 +35,16 @@ pub enum Input {
         session: SessionId,
         /// What it said.
         request: Request,
+        /// What the request takes up until it is done.
+        burden: Burden,
     },
-    /// What was queued for a slow client has been thrown away: it needs the whole state anew.
+    /// What was queued for a slow client has been thrown away: a JSON client needs the whole state
+    /// anew.
     Resync {
         /// Its session.
         session: SessionId,
+        /// Stores whose news an Automerge client has missed, and the heads that it has.
+        missed: Vec<(StoreName, Vec<ChangeHash>)>,
     },
     /// Server code wants something; the answer carries the same ticket.
     Ask {
@@ -89,6 +97,32 @@ pub enum Input {
     },
 }
 
+/// Something that a request takes up as long as it waits, such as a part of what its session may
+/// have under way. It is given back when it is dropped: the workspace drops it when the request is
+/// done, not before.
+#[derive(Default)]
+pub struct Burden(Option<Box<dyn Any + Send>>);
+
+impl Burden {
+    /// Holds on to this until the request is done.
+    pub fn new(held: impl Any + Send) -> Self {
+        Self(Some(Box::new(held)))
+    }
+}
+
+impl fmt::Debug for Burden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Burden(..)" } else { "Burden" })
+    }
+}
+
+impl Input {
+    /// A client said something that takes up nothing.
+    pub fn say(session: SessionId, request: Request) -> Self {
+        Self::Say { session, request, burden: Burden::default() }
+    }
+}
+
 /// What a client may say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -112,6 +146,8 @@ pub enum Request {
         /// The message, as Automerge encodes it.
         message: Vec<u8>,
     },
+    /// Something in the automerge-repo dialect.
+    Repo(RepoRequest),
     /// Ephemeral data for the other sessions.
     Presence {
         /// Anything.

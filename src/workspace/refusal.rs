@@ -36,6 +36,9 @@ pub enum Refusal {
     /// A sync dialogue that brings neither side anything new, or whose messages were lost.
     #[error("the sync dialogue cannot go on: connect again")]
     NoProgress,
+    /// The same client has come again, and this session was its older one.
+    #[error("the same client has connected again")]
+    Replaced,
     /// A limit was reached.
     #[error("too many {0}")]
     TooMany(&'static str),

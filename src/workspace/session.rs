@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use automerge::ChangeHash;
 
 use super::StoreKey;
-use super::input::{Caps, Request};
+use super::input::{Burden, Caps, Request};
+use super::repo::RepoSession;
 use super::store::{Store, Unknown};
 use crate::document::{State, SyncSession};
 use crate::ids::{Seq, StoreName};
@@ -24,8 +25,10 @@ pub(super) struct Session {
     /// Stores whose snapshot is owed at the end of the turn; patches would be wasted until then.
     pub(super) owed: BTreeSet<StoreKey>,
     pub(super) presence: Option<Json>,
+    /// What it has as a peer of the automerge-repo dialect; `None`: it is a client of another.
+    pub(super) repo: Option<Box<RepoSession>>,
     /// Requests that wait for a store to be loaded, and all that came after them.
-    pub(super) parked: VecDeque<Request>,
+    pub(super) parked: VecDeque<(Request, Burden)>,
 }
 
 /// Where a session stands in one store.
@@ -87,6 +90,7 @@ impl Session {
             stands: BTreeMap::new(),
             owed: BTreeSet::new(),
             presence: None,
+            repo: None,
             parked: VecDeque::new(),
         }
     }

@@ -46,6 +46,9 @@ struct Tail {
 #[derive(Debug)]
 pub(super) struct Committed {
     pub(super) commit: Commit,
+    /// The changes of this edit, without the genesis that the first commit also carries.
+    pub(super) changes: Vec<Arc<[u8]>>,
+    pub(super) heads_before: Vec<ChangeHash>,
     pub(super) before: Json,
     pub(super) after: Json,
     /// Turns `before` into `after`.
@@ -190,6 +193,8 @@ impl Store {
         time: Millis,
     ) -> Committed {
         let after = self.document.json();
+        let news = changes.iter().map(|change| change.as_slice().into()).collect();
+        let heads_before = self.history.heads(self.seq).map(<[_]>::to_vec).unwrap_or_default();
         let patch = Arc::new(between(&before, &after, &self.config.policy.identity));
         if let Some(genesis) = self.genesis.take() {
             changes.insert(0, genesis);
@@ -204,7 +209,7 @@ impl Store {
             self.messages.insert(id.clone(), commit.seq);
             self.forget_messages();
         }
-        Committed { commit, before, after, patch }
+        Committed { commit, changes: news, heads_before, before, after, patch }
     }
 
     /// Ids are bounded in memory; the log keeps them all.

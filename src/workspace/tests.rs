@@ -164,7 +164,7 @@ impl World {
         let Some(session) = self.clients[client].session else {
             return;
         };
-        let turn = requests.into_iter().map(|request| Input::Say { session, request }).collect();
+        let turn = requests.into_iter().map(|request| Input::say(session, request)).collect();
         self.give(turn);
     }
 
@@ -220,8 +220,8 @@ impl World {
             Step::Resync { client } => {
                 let client = of(client, self);
                 if let Some(session) = self.clients[client].session {
-                    self.clients[client].overflow();
-                    self.give(vec![Input::Resync { session }]);
+                    let missed = self.clients[client].overflow();
+                    self.give(vec![Input::Resync { session, missed }]);
                 }
             }
             Step::Restart => {
@@ -267,7 +267,14 @@ fn open(config: &StoreConfig, life: u64) -> Workspace {
     let mut actor = [7; 16];
     actor[..8].copy_from_slice(&life.to_be_bytes());
     let config = WorkspaceConfig { stores: vec![config.clone()], ..WorkspaceConfig::default() };
-    Workspace::open(Opening { config: Arc::new(config), stored: Vec::new(), epoch: 0, actor })
+    Workspace::open(Opening {
+        id: "w".parse().unwrap(),
+        config: Arc::new(config),
+        stored: Vec::new(),
+        epoch: 0,
+        actor,
+        storage: StorageId("here".into()),
+    })
 }
 
 proptest! {
@@ -302,7 +309,7 @@ fn greeted(stored: Stored) -> Workspace {
     let mut workspace = open(&config, 0);
     let session = SessionId(1);
     let hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
-    let greet = Input::Say { session, request: Request::Hello(hello) };
+    let greet = Input::say(session, Request::Hello(hello));
     workspace.handle(vec![Input::Attach { session, user: "u".to_owned() }, greet], Millis(1));
     let result = Recovered::build(Arc::new(config), stored).map(Box::new);
     let store = STORE.parse().unwrap();
@@ -317,7 +324,7 @@ fn edit(seq: i64, id: &str, patch: &str) -> Input {
         id: MessageId::new(id),
         patch: serde_json::from_str(patch).unwrap(),
     };
-    Input::Say { session: SessionId(1), request }
+    Input::say(SessionId(1), request)
 }
 
 /// What a workspace says when its save has gone well.
@@ -384,7 +391,7 @@ fn stores_that_cannot_be_loaded_hold_up_nobody() {
     let caps = Caps { ready: true, ..Caps::default() };
     let seqs = names.iter().map(|name| (name.clone(), 0)).collect();
     let hello = Request::Hello(Hello { seqs, caps, ..Hello::default() });
-    let say = Input::Say { session, request: hello.clone() };
+    let say = Input::say(session, hello.clone());
     let attach = Input::Attach { session, user: String::new() };
     assert_eq!(workspace.handle(vec![attach, say], Millis(1)).len(), 2);
     let fail = |store: &StoreName| Input::Loaded {
@@ -409,7 +416,7 @@ fn stores_that_cannot_be_loaded_hold_up_nobody() {
         "{deliveries:?}"
     );
     // Who asks next makes the next attempt.
-    let say = Input::Say { session, request: hello };
+    let say = Input::say(session, hello);
     assert_eq!(workspace.handle(vec![say], Millis(1)).len(), 2);
 }
 
@@ -420,7 +427,7 @@ fn edits_in_flight_survive_a_hello_between_them() {
     let second = edit(0, "2", r#"[{"op":"add","path":"/a/b","value":1}]"#);
     let mut hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
     hello.seqs.insert(STORE.parse().unwrap(), 0);
-    let again = Input::Say { session: SessionId(1), request: Request::Hello(hello) };
+    let again = Input::say(SessionId(1), Request::Hello(hello));
     let effects = workspace.handle(vec![first, again, second], Millis(1));
     assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(1), Seq(2)]);
 }

@@ -30,14 +30,17 @@ const PURE: &[&str] = &["limits", "ids", "json", "document", "workspace", "proto
 const PURE_CRATES: &[&str] = &[
     "automerge",
     "base64",
+    "bs58",
     "crc32fast",
     "imara_diff",
     "imbl",
+    "minicbor",
     "proptest",
     "serde",
     "serde_json",
     "sha2",
     "thiserror",
+    "uuid",
 ];
 
 /// Modules of std that reach outside the process.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use automerge::ChangeHash;
 use proptest::sample::Index;
 
 use super::STORE;
-use crate::document::{Document, Note, Policy, SyncSession};
+use crate::document::{Document, Note, Policy, StockSession};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Identity, Json, JsonLimits, JsonPatch, arbitrary, between};
 use crate::workspace::{Caps, Delivery, Hello, MessageId, Request};
@@ -44,8 +45,10 @@ pub(super) struct Client {
     lost: bool,
     /// Whether its channel dropped something, and lets no patch through before a snapshot.
     gap: bool,
+    /// The same of Automerge news, with the heads that it has.
+    sync_gap: Option<Vec<ChangeHash>>,
     document: Document,
-    sync: SyncSession,
+    sync: StockSession,
 }
 
 fn store() -> StoreName {
@@ -75,23 +78,45 @@ impl Client {
             answered: Vec::new(),
             lost: true,
             gap: false,
+            sync_gap: None,
             document,
-            sync: SyncSession::new(),
+            sync: StockSession::default(),
         }
     }
 
     /// What its channel does with a delivery.
     pub(super) fn receive(&mut self, delivery: Delivery) {
         self.gap &= !matches!(delivery, Delivery::Snapshot { .. });
-        if !(self.gap && matches!(delivery, Delivery::Patch { .. })) {
+        let beyond = match &delivery {
+            Delivery::Patch { .. } => self.gap,
+            Delivery::Sync { message, .. } if message.opens() => {
+                self.sync_gap = None;
+                false
+            }
+            Delivery::Sync { message, .. } => self.sync_gap.is_some() && message.since().is_some(),
+            _ => false,
+        };
+        if !beyond {
             self.inbox.push_back(delivery);
         }
     }
 
-    /// Its channel was full: all is dropped that can be said again.
-    pub(super) fn overflow(&mut self) {
-        self.inbox.retain(|said| matches!(said, Delivery::Ack { .. } | Delivery::Nack { .. }));
+    /// Its channel was full: all is dropped that can be said again. Returns what it missed.
+    pub(super) fn overflow(&mut self) -> Vec<(StoreName, Vec<ChangeHash>)> {
+        for said in std::mem::take(&mut self.inbox) {
+            match &said {
+                Delivery::Ack { .. } | Delivery::Nack { .. } => self.inbox.push_back(said),
+                Delivery::Sync { message, .. } => match message.since() {
+                    Some(since) => {
+                        self.sync_gap.get_or_insert_with(|| since.to_vec());
+                    }
+                    None => self.inbox.push_back(said),
+                },
+                _ => {}
+            }
+        }
         self.gap = true;
+        self.sync_gap.iter().map(|since| (store(), since.clone())).collect()
     }
 
     pub(super) fn state(&self) -> Json {
@@ -112,8 +137,9 @@ impl Client {
     pub(super) fn connect(&mut self, session: SessionId) -> Vec<Request> {
         self.session = Some(session);
         self.gap = false;
+        self.sync_gap = None;
         if self.kind == Kind::Crdt {
-            self.sync = SyncSession::new();
+            self.sync = self.sync.again();
             let message = self.sync.generate(&self.document).unwrap();
             let mut hello = Hello::default();
             hello.sync.insert(store(), message);
@@ -178,7 +204,7 @@ impl Client {
     ) -> Vec<Request> {
         match delivery {
             Delivery::Sync { message, .. } => {
-                self.sync.receive(&mut self.document, &message).unwrap();
+                self.sync.receive(&mut self.document, &message.encode());
                 self.answer()
             }
             Delivery::Snapshot { seq, state, .. } => {

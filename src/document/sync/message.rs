@@ -1,0 +1,185 @@
+//! What the server says in a sync dialogue.
+
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+use automerge::sync::BloomFilter;
+
+use crate::document::Document;
+
+/// The first byte of a message that carries changes only, and of one with whole documents.
+const CHANGES: u8 = 0x42;
+const DOCUMENTS: u8 = 0x43;
+/// What follows every message: the sender reads whole documents, and understands a reset.
+const FLAGS: [u8; 3] = [2, 0x02, 0x80 | 0x04];
+
+/// A message of Automerge's sync protocol, not encoded yet: one that nobody waits for any more can
+/// still be joined with the one after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncMessage {
+    /// It brings a client that has these heads to `heads`; `None` if it answers a question.
+    since: Option<Vec<ChangeHash>>,
+    /// Whether it follows from what the client itself says that it has, not from what it was told.
+    opens: bool,
+    heads: Vec<ChangeHash>,
+    need: Vec<ChangeHash>,
+    /// What the receiver is not asked for: the past of these heads, and what is in the filter.
+    last_sync: Vec<ChangeHash>,
+    filter: Vec<u8>,
+    document: Option<Arc<[u8]>>,
+    changes: Vec<Arc<[u8]>>,
+}
+
+impl SyncMessage {
+    /// What brings every client that has the heads `since` to `heads`; for the author of the
+    /// changes, without them.
+    pub fn news(since: Vec<ChangeHash>, heads: Vec<ChangeHash>, changes: Vec<Arc<[u8]>>) -> Self {
+        Self::giving(since, heads, None, changes)
+    }
+
+    /// What brings a client to the newest heads that missed all news since it had these; `None` if
+    /// they are not known any more.
+    pub fn catch_up(document: &mut Document, since: &[ChangeHash]) -> Option<Self> {
+        document.knows(since).then(|| Self::all_since(document, since.to_vec(), false))
+    }
+
+    /// What brings a client that has the heads `since` to the newest. A client that has nothing
+    /// gets the whole document, if it can read one.
+    pub(super) fn all_since(
+        document: &mut Document,
+        since: Vec<ChangeHash>,
+        reads_documents: bool,
+    ) -> Self {
+        let heads = document.heads();
+        let whole = since.is_empty() && reads_documents && !heads.is_empty();
+        let (whole, changes) = if whole {
+            let (whole, later) = document.saved();
+            (Some(whole), later)
+        } else {
+            (None, document.changes_since(&since))
+        };
+        Self { opens: true, ..Self::giving(since, heads, whole, changes) }
+    }
+
+    /// The changes of these names, as far as they are known; `None` if none is.
+    pub(super) fn of_changes(document: &Document, need: &[ChangeHash]) -> Option<Self> {
+        let changes = document.changes_named(need);
+        let heads = document.heads();
+        (!changes.is_empty())
+            .then(|| Self { since: None, ..Self::giving(Vec::new(), heads, None, changes) })
+    }
+
+    /// Asks for these changes, and all others that are neither in the past of `last_sync` nor in
+    /// the document.
+    pub(super) fn question(
+        document: &Document,
+        mut need: Vec<ChangeHash>,
+        last_sync: Vec<ChangeHash>,
+    ) -> Self {
+        need.sort_unstable();
+        let hashes = document.hashes_since(&last_sync);
+        let filter = BloomFilter::from_hashes(hashes.iter()).to_bytes();
+        let heads = document.heads();
+        let (document, changes) = (None, Vec::new());
+        let (since, opens) = (None, false);
+        Self { since, opens, heads, need, last_sync, filter, document, changes }
+    }
+
+    fn giving(
+        since: Vec<ChangeHash>,
+        heads: Vec<ChangeHash>,
+        document: Option<Arc<[u8]>>,
+        changes: Vec<Arc<[u8]>>,
+    ) -> Self {
+        let last_sync = heads.clone();
+        let (need, filter) = (Vec::new(), Vec::new());
+        Self { since: Some(since), opens: false, heads, need, last_sync, filter, document, changes }
+    }
+
+    /// The heads that the receiver is taken to have, if it must have some.
+    pub fn since(&self) -> Option<&[ChangeHash]> {
+        self.since.as_deref()
+    }
+
+    /// Whether a client can take it whatever it was told before.
+    pub fn opens(&self) -> bool {
+        self.opens
+    }
+
+    /// The heads that the receiver has afterwards.
+    pub fn heads(&self) -> &[ChangeHash] {
+        &self.heads
+    }
+
+    /// Takes in the message after this one, if that goes on where this one ends.
+    pub fn extend(&mut self, next: &Self) -> bool {
+        let goes_on = self.since.is_some()
+            && next.since.as_ref() == Some(&self.heads)
+            && next.document.is_none();
+        if goes_on {
+            self.heads.clone_from(&next.heads);
+            self.last_sync.clone_from(&next.last_sync);
+            self.changes.extend(next.changes.iter().cloned());
+        }
+        goes_on
+    }
+
+    /// The length of what it carries, in bytes: about that of the encoded message.
+    pub fn payload_len(&self) -> usize {
+        let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
+        let document = self.document.as_ref().map_or(0, |document| document.len());
+        changes.saturating_add(document).saturating_add(self.filter.len())
+    }
+
+    /// The message as it goes over the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        let heads = self.heads.len().saturating_add(self.need.len()).saturating_mul(64);
+        let mut out =
+            Vec::with_capacity(self.payload_len().saturating_add(heads).saturating_add(64));
+        out.push(if self.document.is_some() { DOCUMENTS } else { CHANGES });
+        put_hashes(&mut out, &self.heads);
+        put_hashes(&mut out, &self.need);
+        put_number(&mut out, 1);
+        put_hashes(&mut out, &self.last_sync);
+        put_bytes(&mut out, &self.filter);
+        match &self.document {
+            // One blob, in which the later changes follow the document.
+            Some(document) => {
+                put_number(&mut out, 1);
+                let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
+                put_number(&mut out, document.len().saturating_add(changes));
+                out.extend_from_slice(document);
+                self.changes.iter().for_each(|change| out.extend_from_slice(change));
+            }
+            None => {
+                put_number(&mut out, self.changes.len());
+                self.changes.iter().for_each(|change| put_bytes(&mut out, change));
+            }
+        }
+        out.extend_from_slice(&FLAGS);
+        out
+    }
+}
+
+fn put_hashes(out: &mut Vec<u8>, hashes: &[ChangeHash]) {
+    put_number(out, hashes.len());
+    hashes.iter().for_each(|hash| out.extend_from_slice(&hash.0));
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// An unsigned LEB128 number.
+fn put_number(out: &mut Vec<u8>, number: usize) {
+    let mut rest = number;
+    loop {
+        let low = u8::try_from(rest & 0x7f).unwrap_or_default();
+        rest >>= 7;
+        if rest == 0 {
+            return out.push(low);
+        }
+        out.push(low | 0x80);
+    }
+}

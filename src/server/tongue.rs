@@ -1,0 +1,177 @@
+//! The dialect of one socket: how its frames are read and written.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::ws::Message;
+
+use crate::hub::Outgoing;
+use crate::ids::{DocumentId, StoreName, WorkspaceId};
+use crate::json::JsonLimits;
+use crate::protocol::codes::Closing;
+use crate::protocol::json;
+use crate::protocol::repo::{self, Ends, RepoFault, RepoMessage};
+use crate::workspace::{Delivery, Refusal, RepoDelivery, Request};
+
+/// What a frame comes to.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// It wants something; or it was not understood, and the workspace knows how to say so.
+    Request(Request),
+    /// It is answered without asking anybody.
+    Answer(Delivery),
+    /// It asks for nothing.
+    Nothing,
+    /// The client says goodbye.
+    Goodbye,
+    /// With this the socket ends, after these words.
+    End(Option<Delivery>, Closing),
+}
+
+/// The language that a socket is spoken to in.
+#[derive(Debug)]
+pub(super) enum Tongue {
+    /// JSON in text frames.
+    Json,
+    /// CBOR in binary frames, as automerge-repo speaks it.
+    Repo(Repo),
+}
+
+/// A socket of the automerge-repo dialect.
+#[derive(Debug)]
+pub(super) struct Repo {
+    workspace: WorkspaceId,
+    server: Arc<ServerName>,
+    /// The client's name of itself, from its join on.
+    client: OnceLock<String>,
+    /// The ids of the documents that it is told of: to make the text of one takes three hashes.
+    documents: Mutex<BTreeMap<StoreName, Arc<str>>>,
+}
+
+/// What this server calls itself among peers.
+#[derive(Debug)]
+pub(super) struct ServerName {
+    /// Its name: another one in every life, since nothing of a dialogue outlives one.
+    peer: String,
+    /// This life.
+    run: String,
+}
+
+impl ServerName {
+    pub(super) fn random() -> Self {
+        let run = format!("{:016x}", rand::random::<u64>());
+        Self { peer: format!("statehouse-{run}"), run }
+    }
+}
+
+impl Tongue {
+    /// The dialect of automerge-repo.
+    pub(super) fn repo(workspace: WorkspaceId, server: Arc<ServerName>) -> Self {
+        let (client, documents) = (OnceLock::new(), Mutex::default());
+        Self::Repo(Repo { workspace, server, client, documents })
+    }
+
+    /// What a frame says.
+    pub(super) fn hear(&self, frame: &Message, limits: &JsonLimits) -> Heard {
+        match (self, frame) {
+            (Self::Json, Message::Text(text)) => Heard::Request(json::decode(text, limits)),
+            (Self::Repo(repo), Message::Binary(bytes)) => repo.hear(bytes, limits),
+            (Self::Json, Message::Binary(_)) => Heard::End(None, Closing::BINARY),
+            (Self::Repo(_), Message::Text(_)) => Heard::End(None, Closing::TEXT),
+            // The answer to a close frame is written while the stream is read to its end.
+            (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Heard::Nothing,
+        }
+    }
+
+    /// The frame that says this; `None` if the dialect has no word for it.
+    pub(super) fn say(&self, outgoing: &Outgoing) -> Option<Message> {
+        match self {
+            Self::Json => outgoing.text().map(|text| Message::Text(text.clone())),
+            Self::Repo(repo) => repo.say(outgoing).map(|frame| Message::Binary(frame.into())),
+        }
+    }
+
+    /// About how many bytes it takes to say this.
+    pub(super) fn weight(&self, outgoing: &Outgoing) -> usize {
+        match self {
+            Self::Json => outgoing.text().map_or(0, |text| text.len()),
+            Self::Repo(_) => outgoing.weight(),
+        }
+    }
+}
+
+impl Repo {
+    fn hear(&self, frame: &Bytes, limits: &JsonLimits) -> Heard {
+        let message = match RepoMessage::decode(frame) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(&error),
+        };
+        match (&message, self.client.get()) {
+            (RepoMessage::Leave { .. }, _) => return Heard::Goodbye,
+            (RepoMessage::Error { message, .. }, _) => {
+                tracing::debug!(bytes = message.len(), "a peer reports an error");
+                return Heard::Nothing;
+            }
+            (RepoMessage::Join { sender, versions, .. }, None) => {
+                if !versions.iter().any(|version| version == repo::PROTOCOL) {
+                    return end("unsupported protocol version", Closing::PROTOCOL);
+                }
+                // Nothing else is heard at this time: there is one reader.
+                self.client.get_or_init(|| (**sender).to_owned());
+            }
+            (RepoMessage::Join { sender, .. }, Some(client)) if **sender != **client => {
+                return end("a socket belongs to one peer", Closing::PROTOCOL);
+            }
+            (_, None) => return end("the first message is a join", Closing::PROTOCOL),
+            // Stock clients pass on what they are told. What this server says in the name of
+            // others, nobody else does.
+            (RepoMessage::Ephemeral { sender, .. }, Some(_))
+                if sender.starts_with(&self.server.peer) =>
+            {
+                return Heard::Nothing;
+            }
+            (_, Some(_)) => {}
+        }
+        let request = repo::request(message, limits);
+        request.map_or(Heard::Nothing, |request| Heard::Request(Request::Repo(request)))
+    }
+
+    fn refuse(&self, error: &repo::RepoError) -> Heard {
+        // A client that asks for something that can be no document waits for this answer.
+        if let (RepoFault::BadDocumentId { text: Some(text), .. }, Some(_), Some(kind)) =
+            (&error.fault, self.client.get(), &error.kind)
+            && (kind == "request" || kind == "sync")
+        {
+            let document = text.clone();
+            return Heard::Answer(Delivery::Repo(RepoDelivery::Unavailable { document }));
+        }
+        let refusal = Refusal::BadMessage(error.to_string());
+        match self.client.get() {
+            None => Heard::End(Some(Delivery::Error { store: None, refusal }), Closing::PROTOCOL),
+            Some(_) => Heard::Request(Request::Garbled { reason: refusal.into() }),
+        }
+    }
+
+    fn say(&self, outgoing: &Outgoing) -> Option<Vec<u8>> {
+        let client = self.client.get().map_or("", String::as_str);
+        if let Delivery::Sync { store, .. } = outgoing.delivery() {
+            let document = self.document(store);
+            let bytes = outgoing.sync_bytes()?;
+            return Some(repo::encode_sync(&self.server.peer, client, &document, bytes));
+        }
+        let ends = Ends { server: &self.server.peer, run: &self.server.run, client };
+        ends.encode(outgoing.delivery())
+    }
+
+    fn document(&self, store: &StoreName) -> Arc<str> {
+        let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = || DocumentId::of(&self.workspace, store).to_string().into();
+        Arc::clone(documents.entry(store.clone()).or_insert_with(text))
+    }
+}
+
+fn end(why: &str, closing: Closing) -> Heard {
+    let refusal = Refusal::BadMessage(why.to_owned());
+    Heard::End(Some(Delivery::Error { store: None, refusal }), closing)
+}

@@ -1,0 +1,99 @@
+//! The news of a commit: to every session that follows the store, each in its dialect.
+
+use std::sync::Arc;
+
+use super::effect::{Delivery, Effect};
+use super::input::Cursor;
+use super::session::{JsonStand, Stand};
+use super::store::Committed;
+use super::{StoreKey, Workspace};
+use crate::document::SyncMessage;
+use crate::ids::SessionId;
+
+/// Who is told what of a commit.
+#[derive(Debug, Default)]
+struct Audience {
+    plain: Vec<SessionId>,
+    with_cursor: Vec<SessionId>,
+    /// JSON clients to whom the store is new.
+    new_to_it: Vec<SessionId>,
+    crdt: Vec<SessionId>,
+    /// The author, where he speaks Automerge: he has the changes, and waits for the heads.
+    author: Vec<SessionId>,
+    /// Peers that want to hear what this place holds.
+    watching: Vec<SessionId>,
+}
+
+impl Workspace {
+    /// Tells every session that follows the store.
+    pub(super) fn publish(&mut self, key: &StoreKey, made: &Committed, sender: Option<SessionId>) {
+        let audience = self.audience(key, made, sender);
+        for id in audience.new_to_it {
+            self.owe_snapshot(id, key.clone());
+        }
+        let (store, seq) = (&key.name, made.commit.seq);
+        let patch = |to: Vec<SessionId>, cursor| {
+            let (store, patch) = (store.clone(), Arc::clone(&made.patch));
+            (to, Delivery::Patch { store, seq, patch, cursor })
+        };
+        let sync = |to: Vec<SessionId>, changes| {
+            let (since, heads) = (made.heads_before.clone(), made.commit.heads.clone());
+            let message = Arc::new(SyncMessage::news(since, heads, changes));
+            (to, Delivery::Sync { store: store.clone(), message })
+        };
+        let cursor = Cursor { seq, heads: made.commit.heads.clone() };
+        let news = [
+            patch(audience.plain, None),
+            patch(audience.with_cursor, Some(cursor)),
+            sync(audience.crdt, made.changes.clone()),
+            sync(audience.author, Vec::new()),
+        ];
+        for (to, delivery) in news {
+            if !to.is_empty() {
+                self.outbox.publish(key, seq, Effect::Deliver { to, delivery });
+            }
+        }
+        self.tell_own_heads(audience.watching, key, made);
+        if made.heads_before.is_empty() {
+            self.serve_wanted(key);
+        }
+    }
+
+    fn audience(
+        &mut self,
+        key: &StoreKey,
+        made: &Committed,
+        sender: Option<SessionId>,
+    ) -> Audience {
+        let mut audience = Audience::default();
+        for (id, session) in &mut self.sessions {
+            let is_mine = key.owner.is_none_or(|owner| owner == *id);
+            if !(is_mine && session.follows(&key.name)) {
+                continue;
+            }
+            let is_sender = sender == Some(*id);
+            if let Some(peer) = &session.repo
+                && peer.remotes.contains(self.remote.own())
+                && session.stands.contains_key(key)
+            {
+                audience.watching.push(*id);
+            }
+            match session.stands.get_mut(key) {
+                Some(Stand::Crdt(sync)) if !sync.is_told() => {}
+                Some(Stand::Crdt(_)) if is_sender => audience.author.push(*id),
+                Some(Stand::Crdt(_)) => audience.crdt.push(*id),
+                _ if session.repo.is_some() => {}
+                _ if is_sender || session.owed.contains(key) => {}
+                Some(Stand::Json(JsonStand { told: told @ Some(_), .. })) => {
+                    *told = Some(made.commit.seq);
+                    let with_cursor = session.caps.cursor;
+                    if with_cursor { &mut audience.with_cursor } else { &mut audience.plain }
+                        .push(*id);
+                }
+                // It came into being after the session's hello.
+                _ => audience.new_to_it.push(*id),
+            }
+        }
+        audience
+    }
+}

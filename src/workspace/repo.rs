@@ -1,0 +1,229 @@
+//! Sessions that speak the automerge-repo dialect: several documents in one session, presence and
+//! the heads of others relayed between peers.
+//!
+//! A store is a document of that dialect, by an id that follows from its name. What is common to
+//! all Automerge sessions is in [`sync`](super::sync); here is what only these say.
+
+mod documents;
+mod ephemeral;
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+
+use super::effect::Delivery;
+use super::{Refusal, Workspace};
+use crate::ids::{DocumentId, Millis, SessionId, StoreName};
+use crate::json::Json;
+pub(super) use documents::Documents;
+pub(super) use ephemeral::Heard;
+pub(super) use remote::RemoteBook;
+
+/// The name that a client of the dialect gives itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SenderId(pub Arc<str>);
+
+/// The name of the place where a peer keeps its documents.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StorageId(pub Arc<str>);
+
+impl fmt::Debug for SenderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for StorageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a client may say in the automerge-repo dialect.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RepoRequest {
+    /// "I am here." Another session of the same peer ends.
+    Join {
+        /// Its name.
+        name: SenderId,
+        /// Where it keeps documents, if it keeps them.
+        storage: Option<StorageId>,
+    },
+    /// An Automerge sync message about a document, which it may want, have or create.
+    Document {
+        /// The document.
+        document: DocumentId,
+        /// The message, as Automerge encodes it.
+        message: Vec<u8>,
+    },
+    /// Something of this moment, for all who have the document open.
+    Ephemeral(Arc<Ephemeral>),
+    /// It wants to hear, or not to hear any more, what these places hold.
+    Subscribe {
+        /// Places to add.
+        add: Vec<StorageId>,
+        /// Places to remove.
+        remove: Vec<StorageId>,
+    },
+    /// What other places hold of a document, as far as it has heard.
+    RemoteHeads {
+        /// The document.
+        document: DocumentId,
+        /// What they hold.
+        heads: Vec<(StorageId, RemoteHeads)>,
+    },
+}
+
+/// What a client of the automerge-repo dialect is told, beside sync messages and errors.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RepoDelivery {
+    /// It has joined.
+    Joined {
+        /// Where this server keeps its documents.
+        storage: StorageId,
+    },
+    /// There is no such document; it will be told if there is one later.
+    Unavailable {
+        /// What was asked for; it need not be an id that a document can have.
+        document: String,
+    },
+    /// What another peer said of this moment.
+    Ephemeral(Arc<Ephemeral>),
+    /// What another session shows of itself that does not speak the dialect.
+    Presence {
+        /// The document in which it is shown.
+        document: DocumentId,
+        /// The other session.
+        session: SessionId,
+        /// What it shows.
+        word: PresenceWord,
+        /// Rises with each word.
+        count: u64,
+    },
+    /// What some places hold of a document; what this server holds is durable.
+    RemoteHeads {
+        /// The document.
+        document: DocumentId,
+        /// What they hold.
+        heads: Vec<(StorageId, RemoteHeads)>,
+    },
+}
+
+/// A message of this moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ephemeral {
+    /// The document that it is about.
+    pub document: DocumentId,
+    /// Who said it first.
+    pub sender: SenderId,
+    /// The run of the sender's program.
+    pub session: Arc<str>,
+    /// Rises with each message of that run.
+    pub count: u64,
+    /// What is said, as the dialect encodes it.
+    pub data: Vec<u8>,
+    /// The same, if it has the form of presence.
+    pub presence: Option<PresenceWord>,
+}
+
+/// What presence consists of, in the form that the stock clients of the dialect give it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PresenceWord {
+    /// Still there.
+    Heartbeat,
+    /// One member of its state has changed.
+    Update {
+        /// The name of the member.
+        channel: String,
+        /// Its value.
+        value: Json,
+    },
+    /// Several members at once, as an object.
+    Snapshot {
+        /// The state.
+        state: Json,
+    },
+    /// It left.
+    Goodbye,
+}
+
+/// What a place holds of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteHeads {
+    /// The heads of what it holds, sorted.
+    pub heads: Vec<ChangeHash>,
+    /// When this was learned.
+    pub time: Millis,
+}
+
+/// What only a session of this dialect has.
+#[derive(Debug)]
+pub(super) struct RepoSession {
+    name: SenderId,
+    storage: Option<StorageId>,
+    /// Places of whose heads it wants to hear.
+    pub(super) remotes: BTreeSet<StorageId>,
+    /// Documents that it asked for and that there are none of.
+    wanted: BTreeSet<DocumentId>,
+    /// What it shows of itself, by store; where it shows anything, it is shown others.
+    shows: BTreeMap<StoreName, Json>,
+}
+
+impl Workspace {
+    /// Does what a client of the automerge-repo dialect wants; gives it back if it has to wait.
+    pub(super) fn repo(
+        &mut self,
+        id: SessionId,
+        request: RepoRequest,
+        now: Millis,
+    ) -> Option<RepoRequest> {
+        match request {
+            RepoRequest::Join { name, storage } => self.join(id, name, storage),
+            RepoRequest::Document { document, message } => {
+                let message = self.repo_sync(id, document, message, now)?;
+                return Some(RepoRequest::Document { document, message });
+            }
+            RepoRequest::Ephemeral(ephemeral) => self.ephemeral(id, &ephemeral),
+            RepoRequest::Subscribe { add, remove } => self.subscribe(id, add, &remove),
+            RepoRequest::RemoteHeads { document, heads } => {
+                self.hear_remote_heads(id, document, heads);
+            }
+        }
+        None
+    }
+
+    fn join(&mut self, id: SessionId, name: SenderId, storage: Option<StorageId>) {
+        let same = |session: &super::Session| {
+            session.repo.as_ref().is_some_and(|other| other.name == name)
+        };
+        let others = self.sessions.iter().filter(|(other, session)| **other != id && same(session));
+        let replaced: Vec<SessionId> = others.map(|(other, _)| *other).collect();
+        for other in replaced {
+            self.close(other, Refusal::Replaced);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.greeted = true;
+            session.repo = Some(Box::new(RepoSession {
+                name,
+                storage,
+                remotes: BTreeSet::new(),
+                wanted: BTreeSet::new(),
+                shows: BTreeMap::new(),
+            }));
+            let storage = self.remote.own().clone();
+            self.tell_repo(id, RepoDelivery::Joined { storage });
+        }
+    }
+
+    /// Tells a session something that no save has to go before.
+    fn tell_repo(&mut self, id: SessionId, said: RepoDelivery) {
+        self.tell_at_once(vec![id], Delivery::Repo(said));
+    }
+
+    fn peer(&self, id: SessionId) -> Option<&RepoSession> {
+        self.sessions.get(&id)?.repo.as_deref()
+    }
+}

@@ -1,0 +1,187 @@
+//! What is of this moment: messages between peers, and presence across the dialects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Ephemeral, PresenceWord, RepoDelivery, SenderId};
+use crate::ids::{SessionId, StoreName};
+use crate::json::{Json, JsonError, Object};
+use crate::limits;
+use crate::workspace::effect::Delivery;
+use crate::workspace::{Refusal, StoreKey, Workspace};
+
+/// What was heard of every run of a peer's program. Peers pass on what they hear, so the same
+/// message comes back by many ways.
+#[derive(Debug, Default)]
+pub(in crate::workspace) struct Heard {
+    counts: BTreeMap<(SenderId, Arc<str>), u64>,
+    /// Words of presence that were said in the name of sessions of other dialects.
+    words: u64,
+}
+
+impl Heard {
+    /// Whether a message is new. Counts rise, and what comes late is as good as known.
+    fn is_new(&mut self, ephemeral: &Ephemeral) -> bool {
+        let source = (ephemeral.sender.clone(), Arc::clone(&ephemeral.session));
+        let known = self.counts.get(&source).is_some_and(|count| *count >= ephemeral.count);
+        if !known {
+            if self.counts.len() >= limits::EPHEMERAL_SOURCES_MAX {
+                // At worst, something of a moment ago is passed on once more.
+                self.counts.clear();
+            }
+            self.counts.insert(source, ephemeral.count);
+        }
+        !known
+    }
+
+    fn next_word(&mut self) -> u64 {
+        self.words = self.words.saturating_add(1);
+        self.words
+    }
+}
+
+impl Workspace {
+    /// Passes a message on to all others who have the document open.
+    pub(super) fn ephemeral(&mut self, id: SessionId, ephemeral: &Arc<Ephemeral>) {
+        let Some(peer) = self.peer(id) else {
+            return;
+        };
+        if ephemeral.data.len() > limits::EPHEMERAL_BYTES_MAX {
+            let document = Some(ephemeral.document.to_string());
+            return self.complain(id, document, Refusal::Json(JsonError::TooLarge));
+        }
+        // Nobody speaks for a peer that is here itself.
+        let own = peer.name == ephemeral.sender;
+        let here = |id: SessionId| self.peer(id).is_some_and(|peer| peer.name == ephemeral.sender);
+        if !own && self.sessions.keys().any(|other| here(*other)) {
+            return;
+        }
+        if !self.heard.is_new(ephemeral) {
+            return;
+        }
+        let key = self.document_key(ephemeral.document);
+        let open = |other: SessionId| {
+            let stands = self.sessions.get(&other).map(|session| &session.stands);
+            key.as_ref().is_some_and(|key| stands.is_some_and(|stands| stands.contains_key(key)))
+        };
+        let peers = self.sessions.iter().filter(|(_, session)| session.repo.is_some());
+        let to: Vec<SessionId> = peers
+            .map(|(other, _)| *other)
+            .filter(|other| open(*other))
+            .chain(self.documents.wanting(ephemeral.document))
+            .filter(|other| *other != id)
+            .collect();
+        self.tell_at_once(to, Delivery::Repo(RepoDelivery::Ephemeral(Arc::clone(ephemeral))));
+        if let (Some(key), Some(word), true) = (key, &ephemeral.presence, own) {
+            self.hear_presence(id, &key, word);
+        }
+    }
+
+    /// A peer shows something of itself in a document: the sessions of other dialects see it, and
+    /// it sees them.
+    fn hear_presence(&mut self, id: SessionId, key: &StoreKey, word: &PresenceWord) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let user = session.user.clone();
+        let Some(peer) = session.repo.as_mut().filter(|_| session.stands.contains_key(key)) else {
+            return;
+        };
+        let is_new = !peer.shows.contains_key(&key.name);
+        let empty = || Json::Object(Object::new());
+        let shown = peer.shows.entry(key.name.clone()).or_insert_with(empty);
+        match word {
+            PresenceWord::Heartbeat => {}
+            PresenceWord::Snapshot { state } => {
+                let mut members = shown.as_object().cloned().unwrap_or_default();
+                for (channel, value) in state.as_object().into_iter().flat_map(Object::iter) {
+                    members.insert(channel.clone(), value.clone());
+                }
+                *shown = Json::Object(members);
+            }
+            PresenceWord::Update { channel, value } => {
+                let mut members = shown.as_object().cloned().unwrap_or_default();
+                members.insert(channel.as_str().into(), value.clone());
+                *shown = Json::Object(members);
+            }
+            PresenceWord::Goodbye => {
+                peer.shows.remove(&key.name);
+            }
+        }
+        let shown = peer.shows.get(&key.name).cloned();
+        let shown = shown.filter(|shown| shown.encoded_len() <= limits::PRESENCE_BYTES_MAX);
+        match word {
+            PresenceWord::Heartbeat => {}
+            PresenceWord::Update { .. } | PresenceWord::Snapshot { .. } if shown.is_none() => {
+                self.complain(id, Some(key.name.to_string()), JsonError::TooLarge.into());
+            }
+            _ => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.presence.clone_from(&shown);
+                }
+                self.tell_presence(id, &user, shown);
+            }
+        }
+        if !matches!(word, PresenceWord::Goodbye) {
+            self.show_others(id, &key.name, is_new);
+        }
+    }
+
+    /// Shows a peer the sessions of other dialects: all of them when it is new, and later that
+    /// they are still there, as often as it says so itself.
+    fn show_others(&mut self, id: SessionId, store: &StoreName, is_new: bool) {
+        let others = self.sessions.iter().filter(|(_, session)| session.repo.is_none());
+        let shown = others.filter_map(|(other, session)| {
+            Some((*other, session.presence.clone().filter(|_| session.follows(store))?))
+        });
+        for (other, state) in shown.collect::<Vec<_>>() {
+            let word = if is_new {
+                PresenceWord::Snapshot { state: as_state(state) }
+            } else {
+                PresenceWord::Heartbeat
+            };
+            self.say_word(vec![id], store, other, word);
+        }
+    }
+
+    /// Shows what a session of another dialect shows to the peers that show themselves.
+    pub(in crate::workspace) fn tell_presence_to_peers(
+        &mut self,
+        id: SessionId,
+        data: Option<&Json>,
+    ) {
+        let mut by_store: BTreeMap<StoreName, Vec<SessionId>> = BTreeMap::new();
+        for (other, session) in &self.sessions {
+            for store in session.repo.iter().flat_map(|peer| peer.shows.keys()) {
+                by_store.entry(store.clone()).or_default().push(*other);
+            }
+        }
+        for (store, to) in by_store {
+            let word = match data {
+                Some(data) => PresenceWord::Snapshot { state: as_state(data.clone()) },
+                None => PresenceWord::Goodbye,
+            };
+            self.say_word(to, &store, id, word);
+        }
+    }
+
+    fn say_word(
+        &mut self,
+        to: Vec<SessionId>,
+        store: &StoreName,
+        session: SessionId,
+        word: PresenceWord,
+    ) {
+        let (document, count) = (self.documents.id(store), self.heard.next_word());
+        let said = RepoDelivery::Presence { document, session, word, count };
+        self.tell_at_once(to, Delivery::Repo(said));
+    }
+}
+
+/// Stock clients keep an object of channels; anything else is the only channel, `data`.
+fn as_state(data: Json) -> Json {
+    match data {
+        Json::Object(_) => data,
+        other => Json::Object(std::iter::once(("data".into(), other)).collect()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Sessions that speak Automerge: their messages in, and what is said to them alone.
+
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+
+use super::edit::Making;
+use super::effect::Delivery;
+use super::session::{Session, Stand};
+use super::{Dialect, Origin, Refusal, Slot, StoreKey, Workspace};
+use crate::document::{DocumentError, Incoming, Received, SyncMessage};
+use crate::ids::{Millis, SessionId, StoreName};
+
+impl Workspace {
+    /// Takes an Automerge sync message.
+    pub(super) fn sync(&mut self, id: SessionId, name: &StoreName, message: &[u8], now: Millis) {
+        let key = self.key(name, Some(id));
+        if let Err(refusal) = self.store(&key) {
+            self.complain(id, Some(name.to_string()), refusal);
+            return;
+        }
+        match Incoming::open(message) {
+            Ok(incoming) => self.take_sync(id, &key, incoming, Dialect::Crdt, now),
+            Err(error) => self.complain(id, Some(name.to_string()), Refusal::Document(error)),
+        }
+    }
+
+    /// Takes a sync message whose bytes are sound into a store that is there, and answers it.
+    pub(super) fn take_sync(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        incoming: Incoming,
+        dialect: Dialect,
+        now: Millis,
+    ) {
+        let (Some(session), Some(Slot::Loaded(store))) =
+            (self.sessions.get_mut(&id), self.stores.get_mut(key))
+        else {
+            return;
+        };
+        let user = session.user.clone();
+        let origin = Origin { user, session: Some(id), dialect, id: None };
+        let Some(sync) = session.sync_session(key) else {
+            return;
+        };
+        let before = store.document.json();
+        let received = sync.receive(&mut store.document, incoming);
+        let Received { changes, refused } = match self.sound(key, received) {
+            Ok(received) => received,
+            Err(refusal @ (Refusal::NoProgress | Refusal::Document(DocumentError::Diverged))) => {
+                return self.close(id, refusal);
+            }
+            Err(refusal) => return self.complain(id, Some(key.name.to_string()), refusal),
+        };
+        if !changes.is_empty() {
+            let spoken = Vec::new();
+            let making = Making { before, changes, origin, spoken, depth: Some(0), now };
+            if let Err(refusal) = self.commit(key, making, Some(id)) {
+                self.complain(id, Some(key.name.to_string()), refusal);
+            }
+        }
+        if let Some(error) = refused {
+            self.complain(id, Some(key.name.to_string()), Refusal::Document(error));
+        }
+        self.answer_sync(id, key);
+    }
+
+    /// Says what the last sync message of a session asks for.
+    fn answer_sync(&mut self, id: SessionId, key: &StoreKey) {
+        let (Some(session), Some(Slot::Loaded(store))) =
+            (self.sessions.get_mut(&id), self.stores.get_mut(key))
+        else {
+            return;
+        };
+        let Some(Stand::Crdt(sync)) = session.stands.get_mut(key) else {
+            return;
+        };
+        if let Some(message) = sync.answer(&mut store.document) {
+            self.tell_sync(id, key, message);
+        }
+    }
+
+    fn tell_sync(&mut self, id: SessionId, key: &StoreKey, message: SyncMessage) {
+        let Ok(about) = self.store(key).map(|store| (key.clone(), store.seq())) else {
+            return;
+        };
+        let delivery = Delivery::Sync { store: key.name.clone(), message: Arc::new(message) };
+        self.deliver(id, Some(about), delivery);
+    }
+
+    /// Brings a slow client, whose news were thrown away, up to date in one message.
+    pub(super) fn catch_up(&mut self, id: SessionId, name: &StoreName, since: &[ChangeHash]) {
+        let key = self.key(name, Some(id));
+        let told = |session: &Session| match session.stands.get(&key) {
+            Some(Stand::Crdt(sync)) => sync.is_told(),
+            Some(Stand::Json(_)) | None => false,
+        };
+        if !self.sessions.get(&id).is_some_and(told) {
+            return;
+        }
+        let message = match self.store(&key) {
+            Ok(store) => SyncMessage::catch_up(&mut store.document, since),
+            // When the store is loaded anew, the session is told to start over.
+            Err(_) => return,
+        };
+        match message {
+            Some(message) => self.tell_sync(id, &key, message),
+            None => self.restart_sync(id),
+        }
+    }
+}
