@@ -15,6 +15,8 @@ mod client;
 mod crdt;
 mod kill;
 mod node;
+mod repo;
+mod samod;
 mod server;
 mod transcript;
 mod transcripts;

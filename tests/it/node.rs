@@ -2,10 +2,11 @@
 //!
 //! Each script prints facts as one line of JSON; what they must be is said here.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -65,16 +66,46 @@ pub(crate) fn start(script: &str, server: &Server) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Runs a script to its end; returns its facts.
-fn facts(script: &str, server: &Server) -> Value {
-    let output = node(script, server).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
-    assert!(output.status.success(), "{script}: {stdout}{}", String::from_utf8_lossy(&stderr));
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{script}: {error}: {stdout}"))
+/// Runs a script to its end, with these arguments; returns its facts.
+///
+/// A script may ask for things to be done to the server: `kill` and `start`.
+pub(crate) fn play(script: &str, arguments: &[&str], server: &mut Server) -> Value {
+    let mut command = node(script, server);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut stderr = child.stderr.take().unwrap();
+    let noise = thread::spawn(move || {
+        let mut noise = String::new();
+        stderr.read_to_string(&mut noise).map(|_| noise).unwrap()
+    });
+    let mut facts = None;
+    for line in BufReader::new(stdout).lines().map(Result::unwrap) {
+        let told: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{script}: {error}: {line}"));
+        match told["ask"].as_str() {
+            Some("kill") => server.kill(),
+            Some("start") => server.start_again(None),
+            Some(other) => panic!("{script} asks for {other:?}"),
+            None => {
+                facts = Some(told);
+                continue;
+            }
+        }
+        writeln!(stdin, "done").unwrap();
+    }
+    let (status, noise) = (child.wait().unwrap(), noise.join().unwrap());
+    assert!(status.success(), "{script} {arguments:?}: {noise}");
+    facts.unwrap_or_else(|| panic!("{script} {arguments:?} told nothing: {noise}"))
+}
+
+/// Runs a script of one server's life to its end; returns its facts.
+fn facts(script: &str, server: &mut Server) -> Value {
+    play(script, &[], server)
 }
 
 /// What no client may ever meet: lists that must be empty, and counts that must be 0.
-fn assert_orderly(facts: &Value) {
+pub(crate) fn assert_orderly(facts: &Value) {
     for key in ["strange", "nacks", "disagreements", "backwards", "lost"] {
         let fact = facts.get(key).unwrap_or(&Value::Null);
         let nothing = fact.is_null() || *fact == json!([]) || *fact == json!(0);
@@ -87,7 +118,7 @@ fn original_clients_that_insert_at_the_front_lose_nothing() {
     if !available("front-inserts.mjs") {
         return;
     }
-    let facts = facts("front-inserts.mjs", &Server::start());
+    let facts = facts("front-inserts.mjs", &mut Server::start());
     assert_orderly(&facts);
     for rival in ["edit", "insert"] {
         assert_orderly(&facts[rival]);
@@ -100,7 +131,7 @@ fn ten_edits_in_flight_all_arrive() {
     if !available("in-flight.mjs") {
         return;
     }
-    let facts = facts("in-flight.mjs", &Server::start());
+    let facts = facts("in-flight.mjs", &mut Server::start());
     assert_orderly(&facts);
     for kind in ["acked", "counted"] {
         assert_orderly(&facts[kind]);
@@ -113,7 +144,7 @@ fn edits_made_offline_are_all_there_in_the_end() {
     if !available("offline.mjs") {
         return;
     }
-    let facts = facts("offline.mjs", &Server::start());
+    let facts = facts("offline.mjs", &mut Server::start());
     assert_orderly(&facts);
     assert_eq!(facts["rounds"], 20);
     assert!(facts["edits"].as_u64().unwrap() > 20 * 12, "{facts}");
@@ -125,7 +156,7 @@ fn values_of_every_type_cross_the_bridge() {
         return;
     }
     let config = "[[store]]\nname = \"typed\"\ntext = [\"/body\"]\n";
-    let facts = facts("values.mjs", &Server::with_config(config));
+    let facts = facts("values.mjs", &mut Server::with_config(config));
     assert_orderly(&facts);
     assert_eq!(facts["json_seen_by_crdt"], facts["json_written"]);
     assert_eq!(facts["kinds"], json!({"title": "scalar", "body": "string"}));
@@ -148,7 +179,7 @@ fn one_session_speaks_both_dialects() {
     if !available("mixed.mjs") {
         return;
     }
-    let facts = facts("mixed.mjs", &Server::start());
+    let facts = facts("mixed.mjs", &mut Server::start());
     assert_orderly(&facts);
     assert_eq!((&facts["edits"], &facts["kept"]), (&json!(150), &json!(150)));
 }

@@ -49,6 +49,11 @@ impl Server {
         format!("ws://{}/v1/workspaces/{workspace}/socket", self.address)
     }
 
+    /// The address of a workspace's automerge-repo sockets.
+    pub(crate) fn automerge(&self, workspace: &str) -> String {
+        format!("ws://{}/v1/workspaces/{workspace}/automerge", self.address)
+    }
+
     /// Where the server keeps its data.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

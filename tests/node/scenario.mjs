@@ -10,8 +10,8 @@ export function workspace(name) {
   return `${server.replace(/^http/, "ws")}/v1/workspaces/${name}/socket`;
 }
 
-export async function until(condition, what) {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function until(condition, what, patienceMs = PATIENCE_MS) {
+  const deadline = Date.now() + patienceMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited in vain until ${what()}`);
     await new Promise((resolve) => setTimeout(resolve, 2));

@@ -45,6 +45,7 @@ const HOSTS: &[&str] = &[
     "json-schema.org",
     "keepachangelog.com",
     "opencollective.com",
+    "paulmillr.com",
     "semver.org",
     "www.apache.org",
     "www.sqlite.org",

@@ -1,0 +1,233 @@
+//! Stock automerge-repo clients in Node, of both lines (1.x and 2.x), from `tests/node/repo`.
+//!
+//! Each script prints facts as one line of JSON; what they must be is said here.
+
+use serde_json::{Value, json};
+
+use crate::node::{assert_orderly, available, play};
+use crate::server::Server;
+
+/// Who plays with whom.
+const PAIRS: [[&str; 2]; 3] = [["2", "2"], ["1", "1"], ["1", "2"]];
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn repo_clients_create_find_and_converge() {
+    if !available("repo/converge.mjs") {
+        return;
+    }
+    let mut server = Server::start();
+    for pair in PAIRS {
+        let facts = play("repo/converge.mjs", &pair, &mut server);
+        let born = json!({
+            "title": "first", "map": {"kept": 1}, "list": ["x", "y"], "text": "hello world",
+        });
+        assert_eq!(facts["seen"], born);
+        assert_eq!(facts["answered"], "second");
+        let merged = &facts["merged"];
+        assert_eq!(merged["map"], json!({"a": {"deep": [1, 2]}, "b": true}));
+        assert_eq!(merged["text"], "HELLO world!", "text is merged by character");
+        let mut list: Vec<&str> =
+            merged["list"].as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect();
+        assert_eq!(list[..2], ["first of a", "x"]);
+        list.sort_unstable();
+        assert_eq!(list, ["first of a", "last of a", "last of b", "x"]);
+        assert_eq!((&facts["letters_lost"], &facts["both_typed"]), (&json!([]), &json!(true)));
+    }
+}
+
+#[test]
+fn repo_clients_lose_nothing_offline_or_when_they_reconnect_quickly() {
+    if !available("repo/offline.mjs") {
+        return;
+    }
+    let mut server = Server::start();
+    for pair in PAIRS {
+        let facts = play("repo/offline.mjs", &pair, &mut server);
+        assert_orderly(&facts);
+        assert_eq!((&facts["offline"], &facts["reconnects"]), (&json!(60), &json!(60)));
+        assert_eq!(facts["twice"], 0);
+    }
+}
+
+#[test]
+fn repo_clients_stay_through_kills_of_the_server() {
+    if !available("repo/restart.mjs") {
+        return;
+    }
+    let mut server = Server::start();
+    for pair in PAIRS {
+        let facts = play("repo/restart.mjs", &pair, &mut server);
+        assert_orderly(&facts);
+        assert_eq!((&facts["kills"], &facts["forgotten"]), (&json!(4), &json!(0)));
+        assert_eq!(facts["same_storage"], true, "the server keeps its storage id");
+    }
+}
+
+#[test]
+fn large_documents_and_many_pass_one_socket() {
+    if !available("repo/large.mjs") {
+        return;
+    }
+    let facts = play("repo/large.mjs", &["2", "2"], &mut Server::start());
+    assert_eq!(facts["text"], json!({"alike": true, "size": 1_000_000}));
+    assert_eq!(facts["scalars"], json!({"alike": true, "size": 5_000_000}));
+    // Bytes are base64 in JSON.
+    assert_eq!(facts["blobs"], json!({"alike": true, "size": 20 * 333_336}));
+    assert_eq!(facts["documents"], 200);
+}
+
+#[test]
+fn ephemera_reach_everybody_else_once_and_in_order() {
+    if !available("repo/ephemera.mjs") {
+        return;
+    }
+    let mut server = Server::start();
+    for lines in [["2", "2", "2"], ["1", "1", "1"], ["1", "2", "2"]] {
+        let facts = play("repo/ephemera.mjs", &lines, &mut server);
+        // 21 words of two others.
+        assert_eq!(facts["heard"], json!([42, 42, 42]));
+        assert_eq!(facts["on_the_wire"], json!([42, 42, 42]));
+        assert_eq!((&facts["wrong"], &facts["misattributed"]), (&json!([]), &json!(0)));
+        assert_eq!(facts["echoes"], json!([0, 0, 0]));
+        assert_eq!(facts["session_and_count_kept"], true);
+        assert_eq!(facts["addressed"], true, "targetId is the one who is told");
+        assert_eq!(facts["stranger"], 0, "who has another document open hears nothing of this one");
+    }
+}
+
+#[test]
+fn the_stock_presence_works() {
+    if !available("repo/presence.mjs") {
+        return;
+    }
+    let facts = play("repo/presence.mjs", &[], &mut Server::start());
+    let [a, b] = ["a", "b"].map(|name| json!({"name": name, "cursor": 0}));
+    assert_eq!(facts["met"], json!({"a_sees": b, "b_sees": a}));
+    let b = json!({"name": "b", "cursor": 0, "selection": {"from": 1, "to": 5}});
+    assert_eq!(facts["moved"], json!({"a_sees": b, "b_sees": {"name": "a", "cursor": 7}}));
+    assert_eq!((&facts["left"], &facts["still_shown"]), (&json!(true), &json!(false)));
+}
+
+#[test]
+fn a_document_that_nobody_has_is_unavailable_until_it_comes() {
+    if !available("repo/unavailable.mjs") {
+        return;
+    }
+    let mut server = Server::start();
+    for lines in [["2", "2"], ["1", "2"], ["2", "1"]] {
+        let facts = play("repo/unavailable.mjs", &lines, &mut server);
+        assert_orderly(&facts);
+        for refused in ["first", "second", "before", "before_json"] {
+            assert_eq!(facts[refused], "Document URL is unavailable", "{refused}");
+        }
+        assert_eq!(facts["unavailable"], "unavailable");
+        assert_eq!(facts["brought"], json!({"from": "b", "seen": "by a"}));
+        assert_eq!(facts["found"], json!({"from": "b again"}));
+        assert_eq!(facts["json_made"], json!({"from": "json", "seen": "by a"}));
+    }
+}
+
+#[test]
+fn json_and_repo_clients_edit_one_store() {
+    if !available("repo/json.mjs") {
+        return;
+    }
+    let facts = play("repo/json.mjs", &[], &mut Server::start());
+    assert_orderly(&facts);
+    let initial = json!({"title": "first", "log": [], "nested": {"a": [1, null, true]}});
+    assert_eq!(facts["seen"], initial);
+    let made = json!({
+        "counter": 3, "date": 1_700_000_000_123_u64, "bytes": "AP8Q", "infinite": null,
+        "scalar": "scalar", "text": "text", "uint": 7,
+    });
+    assert_eq!(facts["as_json_sees"], made);
+    assert_eq!(facts["seen_by_json"], json!({"title": "from repo", "body": "hello world"}));
+    let merged = json!({"title": "from repo", "body": "HELLO brave world", "added": "by json"});
+    assert_eq!(facts["merged"], merged, "text is merged by character");
+    let kinds =
+        json!({"title": "scalar", "counter": "counter", "text": "string", "added": "string"});
+    assert_eq!(facts["kinds"], kinds);
+    for what in ["urls", "listed"] {
+        assert_eq!(facts[what], json!({"made": true, "born": true}), "{what}");
+    }
+}
+
+#[test]
+fn remote_heads_are_told() {
+    if !available("repo/heads.mjs") {
+        return;
+    }
+    let facts = play("repo/heads.mjs", &[], &mut Server::start());
+    let told = json!({
+        "server_has_a_name": true, "told_of": ["keeper", "server"], "sync_info": true,
+        "older_face": true, "addressed": true, "strange_times": [],
+    });
+    assert_eq!(facts, told);
+}
+
+#[test]
+fn a_client_may_begin_offline_with_the_first_change_of_a_store() {
+    if !available("repo/genesis.mjs") {
+        return;
+    }
+    let config = "[[store]]\nname = \"board\"\ninitial = { list = [\"a\", \"b\", \"c\"] }\n";
+    let facts = play("repo/genesis.mjs", &[], &mut Server::with_config(config));
+    assert_orderly(&facts);
+    assert_eq!(facts["status"], 200);
+    assert_eq!(facts["started"], json!({"list": ["a", "b", "c", "offline 0"]}));
+    let list = facts["merged"]["list"].as_array().unwrap();
+    assert_eq!(list[..3], [json!("a"), json!("b"), json!("c")], "the initial list is there once");
+    for name in ["offline 0", "offline 1", "json"] {
+        assert!(list.contains(&json!(name)), "{name} in {list:?}");
+    }
+}
+
+/// What became of a socket that said something hostile.
+fn refused(fate: &Value) -> bool {
+    let fate = fate.as_str().unwrap();
+    fate.contains("error") || fate.contains("closed") || fate.contains("doc-unavailable")
+}
+
+#[test]
+fn raw_sockets_disturb_nobody() {
+    if !available("repo/raw.mjs") {
+        return;
+    }
+    let facts = play("repo/raw.mjs", &[], &mut Server::start());
+    let joined = json!({
+        "named": true, "addressed": true, "version": "1", "ephemeral": false, "storage": "string",
+    });
+    let joins = json!({
+        "answers": [joined, joined, joined], "refusal": "string", "let_in": 0, "one_storage": true,
+    });
+    assert_eq!(facts["joins"], joins);
+    assert_eq!(facts["before_join"], json!({"let_in": 0}));
+    assert_eq!(facts["garbage"]["frames"], 13);
+    for (frame, fate) in facts["garbage"]["fates"].as_object().unwrap() {
+        assert!(refused(fate), "{frame}: {fate}");
+    }
+    assert!(refused(&facts["text_frame"]["fate"]), "{}", facts["text_frame"]);
+    assert_eq!(facts["text_frame"]["strange"], 0, "the server never sends a text frame");
+    assert_eq!(facts["unknown_type"]["fate"], "nothing", "what is not known is skipped");
+    assert_eq!(facts["odd_fields"], json!({"sent": 20, "answered": 20, "fate": "nothing"}));
+    assert_eq!(facts["same_name"], json!({"last_is_open": true, "fate": "nothing"}));
+    assert_eq!(facts["unknown_document"], json!({"addressed": true, "came": true}));
+    assert_eq!(facts["id_as_bytes"], json!({"came": true}));
+    let counts = json!([1, 2_147_483_648_u64, 4_294_967_297_u64, 35_184_372_088_832_u64]);
+    assert_eq!(facts["numbers_and_undefined"]["counts"], counts);
+    assert_eq!(facts["numbers_and_undefined"]["said"], counts);
+    assert_eq!(facts["numbers_and_undefined"]["fate"], "nothing");
+    assert_eq!(facts["hostile_sync"]["payloads"], 9);
+    for (payload, fate) in facts["hostile_sync"]["fates"].as_object().unwrap() {
+        assert!(refused(fate) || payload == "no_entries", "{payload}: {fate}");
+    }
+    assert_eq!(facts["flood"], json!({"words": 5_000}));
+    assert_eq!(facts["loops"], json!({"heard": [10, 10], "echoes": 0}));
+    assert_eq!(facts["leaves"], json!({"back": true}));
+    assert_eq!(facts["ping"], json!({"pings": true, "fate": "nothing"}));
+    assert_eq!(keys(&facts).len(), 15, "every case was played");
+}
