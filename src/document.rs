@@ -35,6 +35,9 @@ pub enum DocumentError {
     /// The bytes are not what Automerge writes.
     #[error("not a valid Automerge message: {0}")]
     Malformed(String),
+    /// A message claims more of something than the limits allow.
+    #[error("more {0} than allowed")]
+    TooMany(&'static str),
     /// The change nests deeper than [`limits::JSON_DEPTH_MAX`].
     #[error("the change nests too deep")]
     TooDeep,
@@ -315,9 +318,12 @@ impl Document {
         let applied = change.clone();
         self.try_out(|doc, root| {
             let mut log = PatchLog::active();
+            let before = doc.get_heads();
             doc.apply_changes_log_patches([applied], &mut log)?;
             let deltas = doc.make_patches(&mut log);
-            projection::apply(doc, root, &deltas)
+            let root = projection::apply(doc, root, &deltas)?;
+            guard::read_back(doc, &before)?;
+            Ok(root)
         })?;
         self.note_change(Some(&change));
         Ok(change.bytes().into_owned())
@@ -327,7 +333,9 @@ impl Document {
     fn receive_many(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
         let applied = changes.clone();
         self.try_out(|doc, _| {
+            let before = doc.get_heads();
             doc.apply_changes(applied)?;
+            guard::read_back(doc, &before)?;
             let root = projection::read(doc)?;
             // One more for the map around a root that is no object.
             let depth_max = limits::JSON_DEPTH_MAX.saturating_add(1);

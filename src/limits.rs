@@ -86,6 +86,42 @@ pub const EPHEMERAL_SOURCES_MAX: usize = 10_000;
 pub const REMOTE_HEADS_KEPT_MAX: usize = 10_000;
 /// Sync messages in a row that may bring neither side anything new before a session is closed.
 pub const SYNC_IDLE_ROUNDS_MAX: u32 = 64;
+/// Hashes in one list of a sync message, and dependencies of one change.
+pub const SYNC_HASHES_MAX: usize = 10_000;
+/// Descriptions of what the sender has in one sync message; Automerge sends one.
+pub const SYNC_HAVES_MAX: usize = 16;
+/// One received change, inflated, in bytes.
+pub const CHANGE_INFLATED_BYTES_MAX: usize = 8 << 20;
+/// All of one sync message inflated, however small it is, in bytes.
+pub const MESSAGE_INFLATED_BYTES_BASE: usize = 16 << 20;
+/// Bytes that a sync message may hold inflated beyond the base, for each of its bytes.
+pub const MESSAGE_INFLATED_BYTES_PER_BYTE: usize = 16;
+/// All of one sync message inflated, however large it is, in bytes.
+pub const MESSAGE_INFLATED_BYTES_MAX: usize = 64 << 20;
+/// Operations in one sync message, however small it is. One costs up to 738 bytes.
+pub const MESSAGE_OPS_BASE: u64 = 90_000;
+/// Operations that a sync message may hold beyond the base in changes, for each of its bytes.
+pub const CHANGE_OPS_PER_BYTE: u64 = 4;
+/// Operations that a sync message may hold beyond the base in a document, for each of its bytes.
+pub const DOCUMENT_OPS_PER_BYTE: u64 = 16;
+/// Operations in one sync message that have a byte of their own when inflated: characters that are
+/// pasted at once, however well they deflate.
+pub const TEXT_OPS_MAX: u64 = 210_000;
+/// Operations in one sync message, however large it is.
+pub const MESSAGE_OPS_MAX: u64 = 6_000_000;
+/// Changes that documents in one sync message hold, however small it is.
+pub const MESSAGE_CHANGES_BASE: u64 = 20_000;
+/// Changes that documents in one sync message hold beyond the base, for each of its bytes.
+pub const MESSAGE_CHANGES_PER_BYTE: u64 = 1;
+/// Numbers of operations that a change may leave out after those it depends on. All are 32 bits
+/// wide, and a document in which they are used up cannot be written to any more.
+pub const OP_GAP_MAX: u64 = 1 << 24;
+/// Actors named in one received change or document.
+pub const ACTORS_MAX: usize = 100_000;
+/// One actor's name, in bytes; Automerge makes them 16 long.
+pub const ACTOR_BYTES_MAX: usize = 128;
+/// The message of a change, or what stands beside its operations, in bytes.
+pub const CHANGE_NOTE_BYTES_MAX: usize = 64 << 10;
 /// One session's presence, as compact JSON, in bytes.
 pub const PRESENCE_BYTES_MAX: usize = 16 << 10;
 

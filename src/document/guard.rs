@@ -1,205 +1,232 @@
 //! What foreign Automerge bytes must pass before they touch a document.
 //!
-//! Automerge trusts its peers: a sync message of 15 bytes whose Bloom filter asks for 4 billion
-//! probes ends the process, and damaged changes can panic. So the framing is read here first, and
-//! what Automerge does with it runs where a panic is contained.
+//! Automerge trusts its peers: a sync message of 15 bytes can end the process, one of 104 bytes can
+//! hold a million operations, one of half a megabyte inflates to half a gigabyte, and damaged
+//! changes can panic, or be taken in and never load again. So a message is read here first, all of
+//! it, with reading and counting that ask for no more memory than there are bytes; Automerge is
+//! handed what is left, where a panic is contained; and what it made of it is [read
+//! back](read_back).
+//!
+//! # How many operations a message may hold
+//!
+//! Measured with Automerge 0.12.0, in bytes of memory an operation:
+//!
+//! | | peak | stays |
+//! |---|---|---|
+//! | a change of text or list items is received | 505 to 589 | 157 to 244 |
+//! | a change of map keys is received, with patches | 512 to 738 | 165 to 364 |
+//! | a document is loaded and its changes are asked for | 105 (text) to 403 (maps) | |
+//!
+//! The count is in no proportion to the bytes: a run of equal rows is two numbers. So there is a
+//! base that costs some 64 MiB, [`limits::MESSAGE_OPS_BASE`], and beyond it operations must be paid
+//! for with bytes really sent. Text deflates to a third or a half, so 4 operations for a byte let
+//! honest text through, and 16 in a document, where every operation costs less. One thing that is
+//! honest fits neither: much text pasted at once that repeats itself, and is nothing on the wire.
+//! For it [`limits::TEXT_OPS_MAX`] holds, if each operation has a byte of its own once inflated;
+//! it costs up to 120 MiB, for as long as the change is being applied.
+
+mod chunk;
+mod columns;
+mod inflate;
+mod input;
+mod message;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use automerge::sync::Message;
 use automerge::{Automerge, Change, ChangeHash};
 
+use self::inflate::Inflater;
+use self::input::Input;
 use super::DocumentError;
+use crate::limits;
 
-/// Bits per entry and probes that a Bloom filter may ask for; Automerge itself writes 10 and 7.
-const BLOOM_PARAMETER_MAX: u64 = 64;
-/// Bytes of a change hash.
-const HASH_BYTES: usize = 32;
-/// The first four bytes of every Automerge chunk.
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-/// Bytes of a chunk before its length: magic, checksum and type.
-const CHUNK_TYPE_AT: usize = 8;
-/// Chunk types. Bundles (3) are not for strangers: 760 bytes of one can ask for 2 GiB.
-const CHUNK_DOCUMENT: u8 = 0;
-const CHUNK_CHANGE: u8 = 1;
-const CHUNK_DEFLATED: u8 = 2;
+const SAVED_OTHERWISE: &str = "a change that would be saved otherwise";
+
+type Checked<T> = Result<T, DocumentError>;
+
+/// What one message may hold. The units are those of the constants in [`limits`] that fill it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardLimits {
+    /// Hashes in one list of a message, and dependencies of a change.
+    pub hashes: usize,
+    /// Descriptions of what the sender has.
+    pub haves: usize,
+    /// A key or a mark's name, in bytes.
+    pub key_bytes: usize,
+    /// A change's message, and what stands beside its operations, in bytes.
+    pub note_bytes: usize,
+    /// An actor's name, in bytes.
+    pub actor_bytes: usize,
+    /// Actors in one change or document.
+    pub actors: usize,
+    /// One change, inflated, in bytes.
+    pub change_bytes: usize,
+    /// All of one message, inflated, in bytes: however small it is.
+    pub inflated_base: usize,
+    /// The same, more for each of its bytes.
+    pub inflated_per_byte: usize,
+    /// The same, however large it is.
+    pub inflated_max: usize,
+    /// Operations in one message, however small it is.
+    pub ops_base: u64,
+    /// The same, more for each of its bytes, in changes.
+    pub ops_per_byte: u64,
+    /// The same, in documents.
+    pub document_ops_per_byte: u64,
+    /// Operations in one message, where each has a byte of its own once inflated.
+    pub text_ops: u64,
+    /// Operations in one message, however large it is; also rows of one column.
+    pub ops_max: u64,
+    /// Changes in documents, however small the message is.
+    pub changes_base: u64,
+    /// The same, more for each byte of the message.
+    pub changes_per_byte: u64,
+}
+
+impl Default for GuardLimits {
+    fn default() -> Self {
+        Self {
+            hashes: limits::SYNC_HASHES_MAX,
+            haves: limits::SYNC_HAVES_MAX,
+            key_bytes: limits::KEY_BYTES_MAX,
+            note_bytes: limits::CHANGE_NOTE_BYTES_MAX,
+            actor_bytes: limits::ACTOR_BYTES_MAX,
+            actors: limits::ACTORS_MAX,
+            change_bytes: limits::CHANGE_INFLATED_BYTES_MAX,
+            inflated_base: limits::MESSAGE_INFLATED_BYTES_BASE,
+            inflated_per_byte: limits::MESSAGE_INFLATED_BYTES_PER_BYTE,
+            inflated_max: limits::MESSAGE_INFLATED_BYTES_MAX,
+            ops_base: limits::MESSAGE_OPS_BASE,
+            ops_per_byte: limits::CHANGE_OPS_PER_BYTE,
+            document_ops_per_byte: limits::DOCUMENT_OPS_PER_BYTE,
+            text_ops: limits::TEXT_OPS_MAX,
+            ops_max: limits::MESSAGE_OPS_MAX,
+            changes_base: limits::MESSAGE_CHANGES_BASE,
+            changes_per_byte: limits::MESSAGE_CHANGES_PER_BYTE,
+        }
+    }
+}
+
+/// A sync message, of which everything was looked at and found to be within the limits.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The heads of the sender.
+    pub heads: Vec<ChangeHash>,
+    /// Changes that the sender asks for.
+    pub need: Vec<ChangeHash>,
+    /// The heads that the sender says both sides had in common; none if it does not describe what
+    /// it has. Only the first description counts: peers send one.
+    pub last_sync: Option<Vec<ChangeHash>>,
+    /// Whether it describes nothing beyond `last_sync`.
+    pub bloom_is_empty: bool,
+    /// None: an old peer, which understands messages of version 1 only.
+    pub flags: Option<Flags>,
+    /// The changes in it, in the order in which they came.
+    pub changes: Vec<Change>,
+}
+
+/// What a newer peer says about itself. Flags that are not known are passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// The sender wants to be sent everything anew.
+    pub sync_reset: bool,
+    /// The sender takes no changes.
+    pub read_only: bool,
+}
+
+/// What is left of the limits while a message is read.
+struct Budget<'a> {
+    limits: &'a GuardLimits,
+    /// Bytes of the message.
+    wire: u64,
+    inflater: Inflater,
+    ops: u64,
+    changes: u64,
+    /// Bytes of the things that hold the operations, inflated.
+    inflated: u64,
+}
+
+impl<'a> Budget<'a> {
+    fn new(wire: usize, limits: &'a GuardLimits) -> Self {
+        let inflated = wire.saturating_mul(limits.inflated_per_byte);
+        let inflated = inflated.saturating_add(limits.inflated_base).min(limits.inflated_max);
+        Self {
+            limits,
+            wire: wire as u64,
+            inflater: Inflater::new(inflated),
+            ops: 0,
+            changes: 0,
+            inflated: 0,
+        }
+    }
+
+    fn hashes(&self, input: &mut Input<'_>) -> Checked<Vec<ChangeHash>> {
+        let hashes = input.hashes()?;
+        if hashes.len() > self.limits.hashes { Err(too_many("hashes")) } else { Ok(hashes) }
+    }
+
+    /// Counts operations that stand in so many inflated bytes, `per_byte` of them for each byte of
+    /// the message.
+    fn spend_ops(&mut self, ops: u64, inflated: usize, per_byte: u64) -> Checked<()> {
+        self.ops = self.ops.saturating_add(ops);
+        self.inflated = self.inflated.saturating_add(inflated as u64);
+        let paid = self.wire.saturating_mul(per_byte).saturating_add(self.limits.ops_base);
+        let allowed = paid.max(self.inflated.min(self.limits.text_ops)).min(self.limits.ops_max);
+        if self.ops > allowed { Err(too_many("operations in a message")) } else { Ok(()) }
+    }
+
+    fn spend_changes(&mut self, changes: u64) -> Checked<()> {
+        self.changes = self.changes.saturating_add(changes);
+        let paid = self.wire.saturating_mul(self.limits.changes_per_byte);
+        let allowed = paid.saturating_add(self.limits.changes_base);
+        if self.changes > allowed { Err(too_many("changes in a message")) } else { Ok(()) }
+    }
+}
 
 /// Runs `step` so that a panic in it is an error of this document and nothing else.
-pub(super) fn contained<T>(
-    step: impl FnOnce() -> Result<T, DocumentError>,
-) -> Result<T, DocumentError> {
+pub(super) fn contained<T>(step: impl FnOnce() -> Checked<T>) -> Checked<T> {
     catch_unwind(AssertUnwindSafe(step))
         .unwrap_or_else(|_| Err(DocumentError::Refused("it panicked".to_owned())))
 }
 
-/// A sync message whose bytes are sound.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) heads: Vec<ChangeHash>,
-    pub(super) need: Vec<ChangeHash>,
-    /// What the sender says both sides had when they last spoke; of its first filter.
-    pub(super) last_sync: Option<Vec<ChangeHash>>,
-    pub(super) bloom_is_empty: bool,
-    /// `None`: a sender that reads changes only.
-    pub(super) flags: Option<Flags>,
-    pub(super) changes: Vec<Change>,
+/// Reads a sync message, all of it, and opens the changes in it.
+///
+/// Errors: [`DocumentError::Malformed`] if it is not what Automerge writes,
+/// [`DocumentError::TooMany`] if it claims more than the limits allow.
+pub(super) fn open_message(bytes: &[u8], limits: &GuardLimits) -> Checked<Opened> {
+    message::open(bytes, &mut Budget::new(bytes.len(), limits))
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Flags {
-    pub(super) sync_reset: bool,
-}
-
-/// Decodes a sync message whose framing, Bloom filters and chunks are sound, and the changes in it.
-pub(super) fn open_message(bytes: &[u8]) -> Result<Opened, DocumentError> {
-    check_framing(bytes).ok_or_else(|| DocumentError::Malformed("its framing".to_owned()))?;
-    contained(|| {
-        let message = Message::decode(bytes).map_err(|error| malformed(&error))?;
-        let mut changes = Vec::new();
-        for chunks in message.changes.iter() {
-            open_chunks(chunks, &mut changes)?;
+/// The changes that a document has beyond `before`, as it would save them; refused if they are not
+/// what was received, because then the document would not load again.
+///
+/// Automerge keeps operations, not the bytes they came in, and writes changes anew from them. Bytes
+/// that it understands but would write otherwise get another hash by that.
+pub(super) fn read_back(doc: &Automerge, before: &[ChangeHash]) -> Checked<Vec<Change>> {
+    let changes = doc.get_changes(before);
+    for change in &changes {
+        let known = doc.get_change_meta_by_hash(&change.hash());
+        let known = known.ok_or_else(|| malformed(SAVED_OTHERWISE))?;
+        // Automerge numbers operations on from what a change depends on.
+        let mut last = 0;
+        for dep in &known.deps {
+            last = last.max(doc.get_change_meta_by_hash(dep).map_or(0, |dep| dep.max_op));
         }
-        let first = message.have.first();
-        Ok(Opened {
-            heads: message.heads,
-            need: message.need,
-            last_sync: first.map(|have| have.last_sync.clone()),
-            bloom_is_empty: first.is_none_or(|have| have.bloom.to_bytes().is_empty()),
-            flags: message.flags.map(|flags| Flags { sync_reset: flags.contains(1) }),
-            changes,
-        })
-    })
-}
-
-/// Automerge passes over chunks that it cannot read; a client should know that its edit is lost.
-fn open_chunks(bytes: &[u8], changes: &mut Vec<Change>) -> Result<(), DocumentError> {
-    let mut input = Input(bytes);
-    while !input.0.is_empty() {
-        let (kind, chunk) = input.chunk().ok_or_else(|| malformed("a cut chunk"))?;
-        match kind {
-            CHUNK_DOCUMENT => {
-                changes.extend(
-                    Automerge::load(chunk).map_err(|error| malformed(&error))?.get_changes(&[]),
-                );
-            }
-            CHUNK_CHANGE | CHUNK_DEFLATED => {
-                changes
-                    .push(Change::from_bytes(chunk.to_vec()).map_err(|error| malformed(&error))?);
-            }
-            _ => return Err(malformed("an unknown kind of chunk")),
+        let gap = change.start_op().get().checked_sub(last);
+        if gap.is_none_or(|gap| gap == 0 || gap > limits::OP_GAP_MAX) {
+            return Err(malformed("the number of an operation"));
         }
     }
-    Ok(())
+    Ok(changes)
 }
 
-fn malformed<E: ToString + ?Sized>(error: &E) -> DocumentError {
-    DocumentError::Malformed(error.to_string())
+fn malformed(what: &str) -> DocumentError {
+    DocumentError::Malformed(what.to_owned())
 }
 
-/// Reads a message as far as its Bloom filters go.
-fn check_framing(bytes: &[u8]) -> Option<()> {
-    let mut input = Input(bytes);
-    input.take(1)?;
-    input.hashes()?;
-    input.hashes()?;
-    for _ in 0..input.number()? {
-        input.hashes()?;
-        let length = input.length()?;
-        check_bloom(input.take(length)?)?;
-    }
-    Some(())
-}
-
-fn check_bloom(bytes: &[u8]) -> Option<()> {
-    if bytes.is_empty() {
-        return Some(());
-    }
-    let mut input = Input(bytes);
-    let (entries, bits, probes) = (input.number()?, input.number()?, input.number()?);
-    let sane = (1..=BLOOM_PARAMETER_MAX).contains(&bits)
-        && (1..=BLOOM_PARAMETER_MAX).contains(&probes)
-        && entries > 0;
-    let wanted = entries.checked_mul(bits)?.div_ceil(8);
-    (sane && usize::try_from(wanted).ok()? <= input.0.len()).then_some(())
-}
-
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// An unsigned LEB128 number.
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..63).step_by(7) {
-            let byte = *self.take(1)?.first()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        usize::try_from(self.number()?).ok()
-    }
-
-    /// The next chunk, whole, and its type.
-    fn chunk(&mut self) -> Option<(u8, &'a [u8])> {
-        let start = self.0;
-        self.take(CHUNK_TYPE_AT).filter(|header| header.starts_with(&MAGIC))?;
-        let kind = *self.take(1)?.first()?;
-        let length = self.length()?;
-        self.take(length)?;
-        let size = start.len().checked_sub(self.0.len())?;
-        Some((kind, start.get(..size)?))
-    }
-
-    fn hashes(&mut self) -> Option<()> {
-        let bytes = self.length()?.checked_mul(HASH_BYTES)?;
-        self.take(bytes).map(|_| ())
-    }
+fn too_many(what: &'static str) -> DocumentError {
+    DocumentError::TooMany(what)
 }
 
 #[cfg(test)]
-mod tests {
-    use automerge::sync::{State, SyncDoc as _};
-
-    use super::*;
-
-    #[test]
-    fn what_automerge_writes_passes() {
-        use automerge::transaction::Transactable as _;
-        let mut doc = automerge::AutoCommit::new();
-        for n in 0..100 {
-            doc.put(automerge::ROOT, "n", n).unwrap();
-            doc.commit();
-        }
-        let message = doc.sync().generate_sync_message(&mut State::new()).unwrap().encode();
-        open_message(&message).unwrap();
-    }
-
-    #[test]
-    fn a_bloom_filter_that_would_end_the_process_is_refused() {
-        let hostile = |entries: &[u8], bits: u8, probes: &[u8]| {
-            let bloom = [entries, &[bits], probes].concat();
-            let length = u8::try_from(bloom.len()).unwrap();
-            [&[0x42, 0, 0, 1, 0, length][..], &bloom, &[0]].concat()
-        };
-        let four_billion = [0xff, 0xff, 0xff, 0xff, 0x0f];
-        for message in [
-            hostile(&[1], 8, &four_billion),
-            hostile(&[1], 0, &[7]),
-            hostile(&four_billion, 10, &[7]),
-            vec![],
-            vec![0x42, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        ] {
-            assert!(matches!(open_message(&message), Err(DocumentError::Malformed(_))));
-        }
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ pub use message::SyncMessage;
 
 use super::{Document, DocumentError, guard};
 use crate::limits;
-use guard::Opened;
+use guard::{GuardLimits, Opened};
 use orphans::Orphans;
 
 /// A client's sync message whose bytes are sound.
@@ -35,7 +35,7 @@ pub struct Incoming(Opened);
 impl Incoming {
     /// Reads a message as far as that needs no document.
     pub fn open(bytes: &[u8]) -> Result<Self, DocumentError> {
-        guard::open_message(bytes).map(Self)
+        guard::open_message(bytes, &GuardLimits::default()).map(Self)
     }
 
     /// Whether its sender has anything of the document.

@@ -52,6 +52,7 @@ impl Closing {
             | Refusal::TooMany(_)
             | Refusal::Document(
                 DocumentError::Malformed(_)
+                | DocumentError::TooMany(_)
                 | DocumentError::TooDeep
                 | DocumentError::TooLarge
                 | DocumentError::Json(_)
@@ -117,6 +118,7 @@ const fn json_code(error: &JsonError) -> &'static str {
 const fn document_code(error: &DocumentError) -> &'static str {
     match error {
         DocumentError::Malformed(_) => "bad-sync",
+        DocumentError::TooMany(_) => "too-many",
         DocumentError::TooDeep => "too-deep",
         DocumentError::TooLarge => "too-large",
         DocumentError::Json(error) => json_code(error),
@@ -163,6 +165,7 @@ mod tests {
             Refusal::Json(JsonError::KeyTooLong),
             Refusal::Json(JsonError::ForbiddenKey(String::new())),
             Refusal::Document(DocumentError::Malformed(String::new())),
+            Refusal::Document(DocumentError::TooMany("operations")),
             Refusal::Document(DocumentError::TooDeep),
             Refusal::Document(DocumentError::TooLarge),
             Refusal::Document(DocumentError::Json(JsonError::KeyTooLong)),

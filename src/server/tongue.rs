@@ -146,6 +146,11 @@ impl Repo {
             let document = text.clone();
             return Heard::Answer(Delivery::Repo(RepoDelivery::Unavailable { document }));
         }
+        if let (RepoFault::UnknownType(_), Some(_)) = (&error.fault, self.client.get()) {
+            // A later protocol may say more than this one: what is not known is passed over.
+            tracing::debug!("a message of an unknown type is passed over");
+            return Heard::Nothing;
+        }
         let refusal = Refusal::BadMessage(error.to_string());
         match self.client.get() {
             None => Heard::End(Some(Delivery::Error { store: None, refusal }), Closing::PROTOCOL),

@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect stops there, and says what it met"
 )]
 
+mod bombs;
 mod burst;
 mod cli;
 mod client;

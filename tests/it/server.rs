@@ -64,6 +64,19 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// The most memory that the process held since it was last asked anew, in kB (proc(5)).
+    pub(crate) fn peak_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What the process holds now; from here on the peak is measured.
+    pub(crate) fn peak_kb_anew(&self) -> u64 {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        self.peak_kb()
+    }
+
     /// SIGKILL: the process gets no chance to do anything more.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

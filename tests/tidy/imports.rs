@@ -32,6 +32,7 @@ const PURE_CRATES: &[&str] = &[
     "base64",
     "bs58",
     "crc32fast",
+    "flate2",
     "imara_diff",
     "imbl",
     "minicbor",

@@ -101,8 +101,14 @@ impl Workspace {
         if !incoming.has_heads() {
             self.begin(id, &key, now);
         }
+        let is_new = self.sessions.get(&id).is_some_and(|s| !s.stands.contains_key(&key));
         let heads = incoming.heads().to_vec();
         self.take_sync(id, &key, incoming, Dialect::Repo, now);
+        if is_new {
+            let remotes = self.peer(id).into_iter().flat_map(|peer| &peer.remotes);
+            let remotes: Vec<_> = remotes.cloned().collect();
+            self.tell_known_heads(id, &key, &remotes);
+        }
         self.note_heads_of_peer(id, &key, heads, now);
         None
     }

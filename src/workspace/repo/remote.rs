@@ -61,14 +61,24 @@ impl Workspace {
         peer.remotes.extend(add.iter().cloned());
         let open: Vec<StoreKey> = session.stands.keys().cloned().collect();
         for key in open {
-            let known = |storage: &StorageId| {
-                let heads = self.remote.heads.get(&(key.name.clone(), storage.clone()))?;
-                Some((storage.clone(), heads.clone()))
-            };
-            let heads: Vec<_> = add.iter().filter_map(known).collect();
-            if !heads.is_empty() {
-                self.tell_heads(vec![id], &key, heads);
-            }
+            self.tell_known_heads(id, &key, &add);
+        }
+    }
+
+    /// Tells a session what is known of these places.
+    pub(super) fn tell_known_heads(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        storages: &[StorageId],
+    ) {
+        let known = |storage: &StorageId| {
+            let heads = self.remote.heads.get(&(key.name.clone(), storage.clone()))?;
+            Some((storage.clone(), heads.clone()))
+        };
+        let heads: Vec<_> = storages.iter().filter_map(known).collect();
+        if !heads.is_empty() {
+            self.tell_heads(vec![id], key, heads);
         }
     }
 
