@@ -16,8 +16,8 @@ use divan::Bencher;
 use statehouse::ids::{Millis, Seq, SessionId, StoreName};
 use statehouse::json::{Identity, Json, JsonLimits, JsonPatch, Key, Object, between};
 use statehouse::workspace::{
-    Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request, StorageId,
-    StoreConfig, Stored, Workspace, WorkspaceConfig,
+    Actors, Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request,
+    StorageId, StoreConfig, Stored, Workspace, WorkspaceConfig,
 };
 
 fn main() {
@@ -290,7 +290,7 @@ mod cold_load {
     fn into_a_store(bencher: Bencher<'_, '_>, changes: i64) {
         let (bytes, heads) = saved(changes);
         let seq = Seq(u64::try_from(changes).unwrap());
-        let checkpoint = Some(Checkpoint { seq, heads, bytes });
+        let checkpoint = Some(Checkpoint { seq, heads, bytes, actors: Actors::default() });
         let config = Arc::new(StoreConfig::open(name()));
         bencher
             .with_inputs(|| Stored { checkpoint: checkpoint.clone(), ..Stored::default() })

@@ -5,6 +5,7 @@
 //! carried over to the JSON tree. Both are persistent structures, so a state that a stale client
 //! speaks from costs what has changed since.
 
+mod author;
 mod genesis;
 mod guard;
 mod policy;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 
+pub use author::author;
 pub use genesis::{begin, genesis, genesis_heads};
 pub use policy::{PathPattern, Policy, Strings};
 pub use projection::RESERVED_ROOT;

@@ -57,6 +57,9 @@ pub const MESSAGE_IDS_MAX: usize = 10_000;
 pub const SESSION_WAITING_BYTES_MAX: usize = 8 << 20;
 /// The same, as a number of messages.
 pub const SESSION_WAITING_MESSAGES_MAX: usize = 64;
+/// Actors of one store whose owners are remembered; beyond, those of the owners with the most are
+/// forgotten first, and belong to whoever uses them next.
+pub const ACTORS_MAX: usize = 100_000;
 /// Messages that one session may have waiting for a store to be loaded.
 pub const PARKED_MESSAGES_MAX: usize = 1_024;
 /// Commits after a checkpoint that ask for the next one.
@@ -117,7 +120,7 @@ pub const MESSAGE_CHANGES_PER_BYTE: u64 = 1;
 /// wide, and a document in which they are used up cannot be written to any more.
 pub const OP_GAP_MAX: u64 = 1 << 24;
 /// Actors named in one received change or document.
-pub const ACTORS_MAX: usize = 100_000;
+pub const MESSAGE_ACTORS_MAX: usize = 100_000;
 /// One actor's name, in bytes; Automerge makes them 16 long.
 pub const ACTOR_BYTES_MAX: usize = 128;
 /// The message of a change, or what stands beside its operations, in bytes.

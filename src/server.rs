@@ -29,7 +29,7 @@ use crate::hub::{Hub, HubConfig, Stopped};
 use crate::ids::WorkspaceId;
 use crate::limits;
 use crate::storage::ChangeLog;
-use crate::workspace::WorkspaceConfig;
+use crate::workspace::{ANONYMOUS, WorkspaceConfig};
 use config::Config;
 use origin::Origins;
 use problem::Problem;
@@ -39,8 +39,6 @@ use wire::{FarEnd, Gate};
 
 /// Silence after which a client of the automerge-repo dialect is asked for a sign of life.
 const REPO_PING: Duration = Duration::from_millis(limits::REPO_PING_MS);
-/// Who a client is as long as nobody asks.
-const ANONYMOUS: &str = "anonymous";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@
 //! What every engine must refuse is decided once, in `accept`.
 
 mod accept;
+mod actors;
 pub mod container;
 pub mod memory;
 pub mod sqlite;
@@ -105,4 +106,8 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     /// Counts the openings of a workspace, durably: 0 for the first, then 1, and so on. Transient
     /// stores take it as their epoch, so that a seq of a former life is never mistaken.
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError>;
+
+    /// 16 random bytes that were drawn when the log was made, the same for ever: they name this
+    /// place among all that keep the same documents. A copy of the log has the same.
+    fn identity(&self) -> Result<[u8; 16], StorageError>;
 }

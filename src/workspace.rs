@@ -9,6 +9,7 @@
 // Seqs, lengths and indices come off the wire here: no sum may wrap, no cast may cut.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+pub mod actors;
 mod ask;
 pub mod commit;
 pub mod config;
@@ -27,6 +28,7 @@ mod store;
 mod sync;
 pub mod trigger;
 
+pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
 pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig};
 pub use effect::{Answer, Changes, Delivery, Effect, SaveId, Ticket};
@@ -399,7 +401,7 @@ impl Workspace {
         let slot = match result {
             Ok(recovered) => {
                 let Recovered(mut store) = *recovered;
-                store.document.sign_as(&self.actor);
+                store.sign_as(&self.actor);
                 Slot::Loaded(Box::new(store))
             }
             Err(Unavailable(why)) => Slot::Unavailable(why),
@@ -520,7 +522,7 @@ impl Workspace {
 fn transient(config: StoreConfig, start: Seq, actor: &[u8]) -> Slot {
     match Store::rebuild(Arc::new(config), Stored { start, ..Stored::default() }) {
         Ok(mut store) => {
-            store.document.sign_as(actor);
+            store.sign_as(actor);
             Slot::Loaded(Box::new(store))
         }
         Err(Unavailable(why)) => Slot::Unavailable(why),

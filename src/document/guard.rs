@@ -91,7 +91,7 @@ impl Default for GuardLimits {
             key_bytes: limits::KEY_BYTES_MAX,
             note_bytes: limits::CHANGE_NOTE_BYTES_MAX,
             actor_bytes: limits::ACTOR_BYTES_MAX,
-            actors: limits::ACTORS_MAX,
+            actors: limits::MESSAGE_ACTORS_MAX,
             change_bytes: limits::CHANGE_INFLATED_BYTES_MAX,
             inflated_base: limits::MESSAGE_INFLATED_BYTES_BASE,
             inflated_per_byte: limits::MESSAGE_INFLATED_BYTES_PER_BYTE,

@@ -19,7 +19,7 @@ mod orphans;
 #[cfg(test)]
 pub(crate) mod stock;
 
-use automerge::{ActorId, Change, ChangeHash};
+use automerge::{ActorId, ChangeHash};
 
 pub use message::SyncMessage;
 
@@ -48,9 +48,19 @@ impl Incoming {
         &self.0.heads
     }
 
-    /// The actors that made the changes in it.
-    pub fn actors(&self) -> impl Iterator<Item = &ActorId> {
-        self.0.changes.iter().map(Change::actor_id)
+    /// The actors of its changes that the document does not have, each once.
+    pub fn new_authors(&self, document: &Document) -> Vec<ActorId> {
+        let new = self.0.changes.iter().filter(|change| !document.knows(&[change.hash()]));
+        let mut authors: Vec<_> = new.map(|change| change.actor_id().clone()).collect();
+        authors.sort_unstable();
+        authors.dedup();
+        authors
+    }
+
+    /// The message as if nothing were in it: what it asks for is still answered.
+    pub fn without_changes(mut self) -> Self {
+        self.0.changes.clear();
+        self
     }
 }
 

@@ -21,6 +21,17 @@ pub(super) struct Reader {
     checkpointers: Arc<Semaphore>,
 }
 
+/// What the log says when a workspace is opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The stores that it holds of the workspace, by name.
+    pub(super) stored: Vec<(StoreName, Seq)>,
+    /// The number of this opening.
+    pub(super) epoch: u32,
+    /// Which place this is: see [`ChangeLog::identity`].
+    pub(super) identity: [u8; 16],
+}
+
 impl Reader {
     pub(super) fn new(log: Arc<dyn ChangeLog>) -> Self {
         // Rebuilding a store is work for a processor: more at once than there are would only hold
@@ -33,14 +44,11 @@ impl Reader {
         }
     }
 
-    /// The stores that the log holds of a workspace, and the number of this opening.
-    pub(super) async fn open(
-        &self,
-        workspace: WorkspaceId,
-    ) -> Result<(Vec<(StoreName, Seq)>, u32), StorageError> {
+    /// What a workspace is opened with.
+    pub(super) async fn open(&self, workspace: WorkspaceId) -> Result<Opened, StorageError> {
         let read = move |log: &dyn ChangeLog| {
-            let stored = log.stores(&workspace)?;
-            Ok((stored, log.opening(&workspace)?))
+            let (stored, identity) = (log.stores(&workspace)?, log.identity()?);
+            Ok(Opened { stored, identity, epoch: log.opening(&workspace)? })
         };
         run(&self.readers, &self.log, read).await.map_err(StorageError::Failed)?
     }

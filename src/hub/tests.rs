@@ -105,6 +105,10 @@ impl ChangeLog for TestLog {
         }
         self.kept.opening(workspace)
     }
+
+    fn identity(&self) -> Result<[u8; 16], StorageError> {
+        self.kept.identity()
+    }
 }
 
 /// A client that remembers what it was told.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::hub::deliver::{Channel, Channels};
 use crate::hub::directory::{Lease, Slot};
 use crate::hub::fire::{Handler, Watch, WatchOptions, Watchers};
+use crate::hub::read::Opened;
 use crate::hub::save::{Job, Work};
 use crate::hub::{Attached, HubError, Phase, Shared, panic_text};
 use crate::ids::{SessionId, StoreName, WorkspaceId};
@@ -207,17 +208,15 @@ impl Task {
 
     async fn open(&mut self) -> Result<Workspace, HubError> {
         let opened = self.shared.reader.open(self.id.clone()).await;
-        let (stored, epoch) = opened.map_err(|error| {
+        let Opened { stored, epoch, identity } = opened.map_err(|error| {
             tracing::error!(workspace = %self.id, %error, "a workspace cannot be opened");
             HubError::Storage(Arc::new(error))
         })?;
-        tracing::debug!(workspace = %self.id, stores = stored.len(), epoch, "workspace opened");
+        let (stores, place) = (stored.len(), u128::from_be_bytes(identity));
+        tracing::debug!(workspace = %self.id, stores, epoch, place, "workspace opened");
         let config = Arc::clone(&self.shared.config.workspace);
-        let (id, actor, storage) = (
-            self.id.clone(),
-            rand::random(),
-            StorageId(format!("{:032x}", rand::random::<u128>()).into()),
-        );
+        let (id, actor) = (self.id.clone(), rand::random());
+        let storage = StorageId(uuid::Uuid::from_bytes(identity).to_string().into());
         Ok(Workspace::open(Opening { id, config, stored, epoch, actor, storage }))
     }
 

@@ -48,6 +48,7 @@ impl Closing {
             | Refusal::NoStore
             | Refusal::Patch(_)
             | Refusal::Json(_)
+            | Refusal::ActorTaken(_)
             | Refusal::NotAnObject
             | Refusal::TooMany(_)
             | Refusal::Document(
@@ -82,6 +83,7 @@ pub const fn error_code(refusal: &Refusal) -> &'static str {
         Refusal::Stale => "stale",
         Refusal::Patch(error) => patch_code(error),
         Refusal::Json(error) => json_code(error),
+        Refusal::ActorTaken(_) => "actor-taken",
         Refusal::Document(error) => document_code(error),
         Refusal::NotAnObject => "not-an-object",
         Refusal::NoProgress => "resync",
@@ -134,6 +136,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
 mod tests {
     use super::*;
     use crate::json::PointerError;
+    use crate::workspace::ActorTaken;
 
     /// Every reason there is. A new one does not compile in the tables above until it has a code;
     /// it belongs here too.
@@ -145,6 +148,7 @@ mod tests {
             Refusal::Unavailable(String::new()),
             Refusal::NotSaved(String::new()),
             Refusal::Stale,
+            Refusal::ActorTaken(ActorTaken { actor: [7; 16].as_slice().into() }),
             Refusal::NotAnObject,
             Refusal::NoProgress,
             Refusal::Replaced,
@@ -187,6 +191,7 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         let expected = [
+            "actor-taken 1008",
             "bad-message 1008",
             "bad-patch 1008",
             "bad-path 1008",

@@ -8,8 +8,9 @@ use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Append, Checkpoint, Commit, MessageId, Stored};
 
 /// A [`ChangeLog`] that is gone when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryLog {
+    identity: [u8; 16],
     shelves: Mutex<BTreeMap<WorkspaceId, Shelf>>,
 }
 
@@ -29,6 +30,12 @@ struct Kept {
     /// Whether a commit that is gone carried a message id.
     older_messages: bool,
     messages: BTreeMap<MessageId, Seq>,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self { identity: rand::random(), shelves: Mutex::default() }
+    }
 }
 
 impl MemoryLog {
@@ -108,6 +115,10 @@ impl ChangeLog for MemoryLog {
             .checked_add(1)
             .ok_or_else(|| StorageError::Failed("too many openings".to_owned()))?;
         Ok(opening)
+    }
+
+    fn identity(&self) -> Result<[u8; 16], StorageError> {
+        Ok(self.identity)
     }
 }
 

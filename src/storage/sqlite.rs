@@ -21,6 +21,8 @@
 
 mod fault;
 mod folder;
+mod identity;
+mod migrate_1_2;
 mod names;
 mod readers;
 mod rows;
@@ -109,5 +111,9 @@ impl ChangeLog for SqliteLog {
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {
         self.write(|tx| writer::opening(tx, workspace))
+    }
+
+    fn identity(&self) -> Result<[u8; 16], StorageError> {
+        self.readers.read(identity::read)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
+use super::actors::Actors;
 use super::commit::Commit;
 use super::config::StoreConfig;
 use super::store::Store;
@@ -37,6 +38,8 @@ pub struct Checkpoint {
     pub heads: Vec<ChangeHash>,
     /// The document, as Automerge saves it.
     pub bytes: Vec<u8>,
+    /// The owners of the actors in it.
+    pub actors: Actors,
 }
 
 /// The document and history of a store, rebuilt from the log. It is heavy to make, so it is made

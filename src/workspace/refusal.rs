@@ -1,5 +1,6 @@
 //! Why a workspace refuses what it is asked.
 
+use super::actors::ActorTaken;
 use crate::document::DocumentError;
 use crate::json::{JsonError, PatchError};
 
@@ -27,6 +28,9 @@ pub enum Refusal {
     /// The JSON value is not acceptable.
     #[error("{0}")]
     Json(#[from] JsonError),
+    /// The change was made under an actor that belongs to somebody else.
+    #[error(transparent)]
+    ActorTaken(#[from] ActorTaken),
     /// The document refused.
     #[error("{0}")]
     Document(DocumentError),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use automerge::ChangeHash;
+use automerge::{ActorId, ChangeHash};
 
+use super::actors::{ActorTaken, Actors};
 use super::commit::{Commit, MessageId, Origin};
 use super::config::StoreConfig;
 use super::history::History;
@@ -28,6 +29,7 @@ pub(super) struct Store {
     older_messages: bool,
     /// The first change, until the first commit carries it into the log.
     genesis: Option<Vec<u8>>,
+    actors: Actors,
     /// What the log holds beyond its checkpoint.
     tail: Tail,
     /// Memory that the store takes, roughly, in bytes.
@@ -61,7 +63,10 @@ pub(super) struct Unknown;
 
 impl Store {
     /// A store as the log has it; new if the log has nothing.
-    pub(super) fn rebuild(config: Arc<StoreConfig>, stored: Stored) -> Result<Self, Unavailable> {
+    pub(super) fn rebuild(
+        config: Arc<StoreConfig>,
+        mut stored: Stored,
+    ) -> Result<Self, Unavailable> {
         let unavailable = |error: DocumentError| Unavailable(error.to_string());
         let policy = Arc::new(config.policy.clone());
         let blank = stored.checkpoint.is_none() && stored.commits.is_empty();
@@ -81,14 +86,31 @@ impl Store {
             history: History::new(stored.start, document.heads(), Millis::default()),
             messages: BTreeMap::new(),
             older_messages: stored.older_messages,
+            actors: Actors::default(),
             genesis,
             tail: Tail::default(),
             bytes: bytes.saturating_add(checkpoint.map_or(0, <[u8]>::len)).saturating_mul(4),
             config,
             document,
         };
+        store.own_recorded(&mut stored)?;
         store.replay(stored)?;
         Ok(store)
+    }
+
+    /// Takes over who owns which actor: from the checkpoint, and then from the commits after it.
+    fn own_recorded(&mut self, stored: &mut Stored) -> Result<(), Unavailable> {
+        if let Some(checkpoint) = &mut stored.checkpoint {
+            self.actors = std::mem::take(&mut checkpoint.actors);
+        }
+        let first = stored.commits.first().filter(|commit| commit.seq == stored.start.next());
+        let recorded = first.filter(|first| !genesis_heads(&first.changes).is_empty());
+        let genesis = self.genesis.as_ref().or(recorded.and_then(|first| first.changes.first()));
+        let mut noted = genesis.map_or(Some(()), |genesis| self.actors.note_genesis(genesis));
+        for commit in &stored.commits {
+            noted = noted.and_then(|()| self.actors.replay(commit));
+        }
+        noted.ok_or_else(|| Unavailable("a change in the log has no author".to_owned()))
     }
 
     /// Takes over what the log says of the commits, and holds the document against it.
@@ -149,7 +171,7 @@ impl Store {
 
     /// Memory that the store takes, roughly, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.saturating_add(self.actors.bytes())
     }
 
     /// Where the store stands, as a cursor.
@@ -182,6 +204,25 @@ impl Store {
             None if self.older_messages => MessageFate::AskTheLog,
             None => MessageFate::New,
         }
+    }
+
+    /// Signs what is written from now on; no client may use that actor.
+    pub(super) fn sign_as(&mut self, actor: &[u8]) {
+        self.document.sign_as(actor);
+        self.actors.sign_as(actor);
+    }
+
+    /// Checks that a user may make changes with these actors. Call it before the document receives
+    /// them, and only with the actors of changes that are new to it: everybody may pass on what
+    /// others have made and the document has.
+    pub(super) fn admit(&self, user: &str, actors: &[ActorId]) -> Result<(), ActorTaken> {
+        self.actors.admit(user, actors)
+    }
+
+    /// Notes the actors of changes by a user that were admitted and received, so that they are his
+    /// from now on. In the log the commit itself says so.
+    pub(super) fn own(&mut self, user: &str, actors: &[ActorId]) {
+        self.actors.note(user, actors);
     }
 
     /// Makes changes that are in the document already the next commit.
@@ -247,7 +288,8 @@ impl Store {
         if again.state() != self.document.state() {
             return Err(Unavailable("the checkpoint loads as another document".to_owned()));
         }
-        Ok(Checkpoint { seq: self.seq, heads: self.document.heads(), bytes })
+        let actors = self.actors.clone();
+        Ok(Checkpoint { seq: self.seq, heads: self.document.heads(), bytes, actors })
     }
 }
 

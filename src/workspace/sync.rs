@@ -44,8 +44,14 @@ impl Workspace {
         let Some(sync) = session.sync_session(key) else {
             return;
         };
+        let authors = incoming.new_authors(&store.document);
+        let taken = store.admit(&origin.user, &authors).err();
+        let incoming = if taken.is_some() { incoming.without_changes() } else { incoming };
         let before = store.document.json();
         let received = sync.receive(&mut store.document, incoming);
+        if received.is_ok() && taken.is_none() {
+            store.own(&origin.user, &authors);
+        }
         let Received { changes, refused } = match self.sound(key, received) {
             Ok(received) => received,
             Err(refusal @ (Refusal::NoProgress | Refusal::Document(DocumentError::Diverged))) => {
@@ -60,8 +66,8 @@ impl Workspace {
                 self.complain(id, Some(key.name.to_string()), refusal);
             }
         }
-        if let Some(error) = refused {
-            self.complain(id, Some(key.name.to_string()), Refusal::Document(error));
+        for refusal in taken.map(Refusal::from).into_iter().chain(refused.map(Refusal::Document)) {
+            self.complain(id, Some(key.name.to_string()), refusal);
         }
         self.answer_sync(id, key);
     }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers of a test are its own")]
 
+mod actors;
 mod client;
 
 use proptest::prelude::*;

@@ -1,7 +1,14 @@
 //! What holds for every engine.
 
+use std::slice::from_ref;
+use std::sync::Arc;
+
+use automerge::transaction::Transactable as _;
+use automerge::{ActorId, AutoCommit, ROOT};
 use statehouse::ids::Seq;
-use statehouse::workspace::{Checkpoint, Commit, Dialect, Stored};
+use statehouse::workspace::{
+    ANONYMOUS, Actors, Checkpoint, Commit, Dialect, Recovered, StoreConfig, Stored,
+};
 
 use crate::world::{
     Outcome, World, checkpoint, commit, commits, entry, heads, message, name, workspace,
@@ -266,4 +273,68 @@ pub(crate) fn many_threads_may_use_a_log(world: &mut World) {
         }
     });
     assert_eq!(world.stores("w").len(), 8);
+}
+
+pub(crate) fn a_log_has_an_identity_of_its_own(world: &mut World) {
+    let identity = world.identity();
+    assert_eq!(world.append("s", 0, commits(1..=3)), Outcome::Done);
+    world.opening("w");
+    world.reopen();
+    assert_eq!(world.identity(), identity);
+    for other in [World::memory(), World::sqlite()] {
+        assert_ne!(other.identity(), identity);
+    }
+}
+
+/// Who owns which actor, as the log says it.
+fn owners(world: &World) -> Actors {
+    let config = Arc::new(StoreConfig::open(name("s")));
+    Recovered::build(config, world.read("s")).unwrap().checkpoint().unwrap().actors
+}
+
+pub(crate) fn who_owns_an_actor_outlives_the_change_that_says_so(world: &mut World) {
+    let makers = [
+        ("ann", Dialect::Crdt),
+        (ANONYMOUS, Dialect::Crdt),
+        ("ann", Dialect::Json),
+        ("bob", Dialect::Crdt),
+        ("ann", Dialect::Server),
+        ("cyd", Dialect::Container),
+    ];
+    let actor = |number: u64| ActorId::from(u128::from(number).to_be_bytes());
+    let mut doc = AutoCommit::new();
+    let mut expected = Vec::new();
+    for (seq, (user, dialect)) in (1..).zip(makers) {
+        doc.set_actor(actor(seq));
+        let before = doc.get_heads();
+        doc.put(ROOT, "key", seq).unwrap();
+        let mut made = commit(seq);
+        let changes = doc.get_changes(&before);
+        made.changes = changes.into_iter().map(|mut change| change.bytes().into_owned()).collect();
+        made.heads = doc.get_heads();
+        (made.origin.user, made.origin.dialect) = (user.to_owned(), dialect);
+        assert_eq!(world.append("s", seq - 1, vec![made]), Outcome::Done);
+
+        let nobodys = user == ANONYMOUS;
+        let theirs = (dialect == Dialect::Crdt && !nobodys).then_some(user);
+        expected.push((actor(seq), theirs, nobodys));
+        let check = |world: &World| {
+            let owners = owners(world);
+            for (actor, owner, free) in &expected {
+                for user in ["ann", "bob", "cyd", ANONYMOUS] {
+                    let may = owners.admit(user, from_ref(actor)).is_ok();
+                    assert_eq!(may, *free || *owner == Some(user), "{user}, {actor}");
+                }
+            }
+            owners
+        };
+        let owners = check(world);
+        if seq.is_multiple_of(2) {
+            let heads = doc.get_heads();
+            let put = Checkpoint { seq: Seq(seq), heads, bytes: doc.save(), actors: owners };
+            world.log().checkpoint(&workspace("w"), &name("s"), &put, Seq(seq)).unwrap();
+            world.reopen();
+            check(world);
+        }
+    }
 }

@@ -56,7 +56,7 @@ fn writes_until_it_is_killed() {
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut identity) = (0, None);
     for round in 0..5_u64 {
         let mut child = child("crash::writes_until_it_is_killed", folder.path()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -80,7 +80,10 @@ fn what_was_acknowledged_survives_a_kill() {
         assert!((acknowledged..=acknowledged + 1).contains(&newest), "{newest}, {acknowledged}");
         assert!(t.commits.into_iter().eq((1..=newest).map(written)), "nothing is invented");
         assert_eq!(s.commits.last().unwrap(), &written(newest), "a batch is whole");
-        let covered = s.checkpoint.unwrap().seq.0;
+        let covered = s.checkpoint.as_ref().unwrap().seq.0;
+        assert_eq!(s.checkpoint, Some(checkpoint(covered)));
+        let place = log.identity().unwrap();
+        assert_eq!(*identity.get_or_insert(place), place);
         for found in s.commits {
             let mut expected = written(found.seq.0);
             if found.seq.0 <= covered {

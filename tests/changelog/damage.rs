@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use crate::world::{Outcome, checkpoint, commit, entry, folder, message, name, workspace};
 
 /// Each table with the number of columns in its key.
-const TABLES: [(&str, usize); 4] =
-    [("names", 2), ("stores", 1), ("commits", 2), ("checkpoints", 1)];
+const TABLES: [(&str, usize); 5] =
+    [("names", 2), ("stores", 1), ("commits", 2), ("checkpoints", 1), ("identity", 1)];
 
 /// A log with a little of everything: two stores, one of them with a checkpoint, commits that are
 /// gone, that have lost their changes and that are whole, message ids, openings.
@@ -44,6 +44,7 @@ fn observe(log: &SqliteLog) -> Vec<Result<String, StorageError>> {
     }
     let w = workspace("w");
     let mut answers = vec![text(log.stores(&w)), text(log.stores(&workspace("v")))];
+    answers.push(text(log.identity()));
     for store in ["s", "t", "absent"].map(name) {
         answers.push(text(log.read(&w, &store)));
         for id in ["first of all", "never"].map(String::from).into_iter().chain(ids()) {
@@ -338,7 +339,7 @@ fn a_file_that_is_gone_is_not_begun_anew_over_its_wal() {
 fn a_newer_format_is_refused_and_left_alone() {
     let (folder, bytes, _) = closed();
     let raw = Connection::open(folder.path().join("statehouse.db")).unwrap();
-    raw.pragma_update(None, "user_version", 2).unwrap();
+    raw.pragma_update(None, "user_version", 3).unwrap();
     drop(raw);
     let newer = fs::read(folder.path().join("statehouse.db")).unwrap();
     match SqliteLog::open(folder.path()) {

@@ -15,7 +15,7 @@ use crate::crash::{child, folder_of_child};
 use crate::world::{Outcome, checkpoint, commit, entry, folder, message, name, workspace};
 
 /// The library, built once.
-fn library() -> &'static Path {
+pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");

@@ -4,6 +4,7 @@
 //! - `model`: any sequence of calls does what the simplest possible log does.
 //! - `crash`: a process that is killed.
 //! - `damage`: a file that decays.
+//! - `migration`: a log that an older version made.
 //! - `faults`: a disk that fails, at every call there is, or is full.
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +20,8 @@ mod crash;
 mod damage;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod migration;
 mod model;
 mod world;
 
@@ -59,5 +62,7 @@ contract! {
     stores_are_listed_by_name
     workspaces_share_nothing
     openings_are_counted
+    a_log_has_an_identity_of_its_own
+    who_owns_an_actor_outlives_the_change_that_says_so
     many_threads_may_use_a_log
 }

@@ -7,6 +7,7 @@ use statehouse::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use statehouse::storage::memory::MemoryLog;
 use statehouse::storage::sqlite::SqliteLog;
 use statehouse::storage::{AppendTo, ChangeLog, StorageError};
+use statehouse::workspace::actors::{Actors, Owner};
 use statehouse::workspace::{Append, Checkpoint, Commit, Dialect, MessageId, Origin, Stored};
 use tempfile::TempDir;
 
@@ -70,6 +71,10 @@ impl World {
 
     pub(crate) fn opening(&self, of: &str) -> u32 {
         self.log().opening(&workspace(of)).unwrap()
+    }
+
+    pub(crate) fn identity(&self) -> [u8; 16] {
+        self.log().identity().unwrap()
     }
 
     /// Puts a checkpoint with the heads that [`commit`] gives the commit at its seq.
@@ -150,9 +155,16 @@ pub(crate) fn heads(seq: u64) -> Vec<ChangeHash> {
     vec![ChangeHash([byte; 32]), ChangeHash([byte.wrapping_add(1); 32])]
 }
 
+/// Some actors, of the server and of two users.
+fn actors(seq: u64) -> Actors {
+    let owners = [Owner::SERVER, Owner(seq), Owner::user("Ådne").unwrap()];
+    let owned = (1..=seq.min(7)).zip(owners.into_iter().cycle());
+    owned.map(|(number, owner)| (u128::from(number * seq).to_le_bytes(), owner)).collect()
+}
+
 pub(crate) fn checkpoint(seq: u64) -> Checkpoint {
     let bytes = format!("document {seq}").into_bytes();
-    Checkpoint { seq: Seq(seq), heads: heads(seq), bytes }
+    Checkpoint { seq: Seq(seq), heads: heads(seq), bytes, actors: actors(seq) }
 }
 
 pub(crate) fn entry(of: &str, store: &str, after: u64, commits: Vec<Commit>) -> AppendTo {

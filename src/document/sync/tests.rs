@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use automerge::transaction::Transactable as _;
-use automerge::{Automerge, ROOT, ReadDoc as _};
+use automerge::{Automerge, Change, ROOT, ReadDoc as _};
 use proptest::prelude::*;
 use proptest::sample::Index;
 

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fault::Fault;
 use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
-use crate::storage::StorageError;
-use crate::workspace::{Checkpoint, Commit, Dialect, MessageId, Origin};
+use crate::storage::{StorageError, actors};
+use crate::workspace::{Actors, Checkpoint, Commit, Dialect, MessageId, Origin};
 
 /// Length of a [`ChangeHash`], in bytes.
 const HASH_BYTES: usize = 32;
@@ -312,40 +312,58 @@ pub(super) fn write_checkpoint(
     checkpoint: &Checkpoint,
 ) -> Result<(), Fault> {
     let heads = encode_heads(&checkpoint.heads);
+    let actors = actors::encode(&checkpoint.actors)?;
     let mut statement = database.prepare_cached(
-        "INSERT OR REPLACE INTO checkpoints (store, seq, heads, bytes, crc) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO checkpoints (store, seq, heads, bytes, crc, actors)
+         VALUES (?, ?, ?, ?, ?, ?)",
     )?;
     statement.execute(params![
         store,
         number(checkpoint.seq)?,
         heads,
         checkpoint.bytes,
-        checkpoint_crc(store, checkpoint, &heads)?.done(),
+        checkpoint_crc(store, checkpoint, &heads, Some(&actors))?.done(),
+        actors,
     ])?;
     Ok(())
 }
 
 /// Reads the checkpoint of a store.
 pub(super) fn checkpoint(database: &Connection, store: i64) -> Result<Option<Checkpoint>, Fault> {
-    let mut statement = database
-        .prepare_cached("SELECT seq, heads, bytes, crc FROM checkpoints WHERE store = ?1")?;
+    let mut statement = database.prepare_cached(
+        "SELECT seq, heads, bytes, crc, actors FROM checkpoints WHERE store = ?1",
+    )?;
     let mut rows = statement.query(params![store])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    let cannot_be = |what: &str| Fault::damaged(format!("the {what} of its checkpoint cannot be"));
     let heads: Vec<u8> = row.get(1)?;
+    let actors: Option<Vec<u8>> = row.get(4)?;
+    let owners = match &actors {
+        Some(actors) => actors::decode(actors).ok_or_else(|| cannot_be("actors"))?,
+        None => Actors::default(),
+    };
     let checkpoint = Checkpoint {
         seq: seq(row.get(0)?)?,
-        heads: decode_heads(&heads)
-            .ok_or_else(|| Fault::damaged("the heads of its checkpoint cannot be"))?,
+        heads: decode_heads(&heads).ok_or_else(|| cannot_be("heads"))?,
         bytes: row.get(2)?,
+        actors: owners,
     };
     let mismatch = || "its checkpoint does not match its checksum".to_owned();
-    checkpoint_crc(store, &checkpoint, &heads)?.check(row.get(3)?, mismatch)?;
+    let crc = checkpoint_crc(store, &checkpoint, &heads, actors.as_deref())?;
+    crc.check(row.get(3)?, mismatch)?;
     Ok(Some(checkpoint))
 }
 
-fn checkpoint_crc(store: i64, checkpoint: &Checkpoint, heads: &[u8]) -> Result<Crc, Fault> {
+fn checkpoint_crc(
+    store: i64,
+    checkpoint: &Checkpoint,
+    heads: &[u8],
+    actors: Option<&[u8]>,
+) -> Result<Crc, Fault> {
     let crc = Crc::of("checkpoints").int(store).int(number(checkpoint.seq)?);
-    Ok(crc.bytes(heads).bytes(&checkpoint.bytes))
+    let crc = crc.bytes(heads).bytes(&checkpoint.bytes);
+    // Rows of format 1 have no actors, and none in their checksum.
+    Ok(if let Some(actors) = actors { crc.bytes(actors) } else { crc })
 }
 
 /// Heads as SQLite keeps them: the hashes one after the other.

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::Fault;
-use super::names;
+use super::{identity, migrate_1_2, names};
 use crate::storage::StorageError;
 
 /// Marks the file as ours, for us and for `file(1)`: "Stat".
 const APPLICATION_ID: i32 = 0x5374_6174;
-/// The format of the tables below. Another one gets a number and a file `migrate_1_2.rs` here.
-const FORMAT: i32 = 1;
+/// The format of the tables below. Another one gets a number and a file like `migrate_1_2.rs`.
+const FORMAT: i32 = 2;
 
 /// Time to wait for a lock. Nobody else writes; a tool that makes a backup may hold one.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -27,20 +27,22 @@ const STATEMENTS: usize = 32;
 /// Each statement is here as SQLite keeps it in `sqlite_schema`, so that opening can compare.
 ///
 /// `crc` is a CRC-32 over the table's name and all other columns of the row; see `rows`.
-const TABLES: [&str; 4] = [
-    // What is called what: see `names`.
-    "CREATE TABLE names (
+const TABLES: [&str; 5] = [NAMES, STORES, COMMITS, CHECKPOINTS, IDENTITY];
+
+/// What is called what: see `names`.
+pub(super) const NAMES: &str = "CREATE TABLE names (
         chain INTEGER NOT NULL,
         name TEXT NOT NULL,
         value INTEGER NOT NULL,
         next TEXT NOT NULL,
         crc INTEGER NOT NULL,
         PRIMARY KEY (chain, name)
-    ) STRICT, WITHOUT ROWID",
-    // Which rows there are of a store: commits after `trimmed` up to `newest`, with changes after
-    // `checkpoint`, and that checkpoint unless it is 0. `older_messages`: whether commits up to
-    // `trimmed` carried message ids.
-    "CREATE TABLE stores (
+    ) STRICT, WITHOUT ROWID";
+
+/// Which rows there are of a store: commits after `trimmed` up to `newest`, with changes after
+/// `checkpoint`, and that checkpoint unless it is 0. `older_messages`: whether commits up to
+/// `trimmed` carried message ids.
+pub(super) const STORES: &str = "CREATE TABLE stores (
         id INTEGER PRIMARY KEY,
         workspace TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -49,9 +51,10 @@ const TABLES: [&str; 4] = [
         trimmed INTEGER NOT NULL,
         older_messages INTEGER NOT NULL,
         crc INTEGER NOT NULL
-    ) STRICT",
-    // `crc` leaves out the last two columns, which a checkpoint sets to NULL together.
-    "CREATE TABLE commits (
+    ) STRICT";
+
+/// `crc` leaves out the last two columns, which a checkpoint sets to NULL together.
+pub(super) const COMMITS: &str = "CREATE TABLE commits (
         store INTEGER NOT NULL,
         seq INTEGER NOT NULL,
         time_ms INTEGER NOT NULL,
@@ -64,15 +67,24 @@ const TABLES: [&str; 4] = [
         changes BLOB,
         changes_crc INTEGER,
         PRIMARY KEY (store, seq)
-    ) STRICT, WITHOUT ROWID",
-    "CREATE TABLE checkpoints (
+    ) STRICT, WITHOUT ROWID";
+
+/// `actors` was added last, and this is how SQLite writes that down. It is NULL in a row that is
+/// older than the column, and left out of its `crc` then.
+const CHECKPOINTS: &str = "CREATE TABLE checkpoints (
         store INTEGER PRIMARY KEY,
         seq INTEGER NOT NULL,
         heads BLOB NOT NULL,
         bytes BLOB NOT NULL,
         crc INTEGER NOT NULL
-    ) STRICT",
-];
+    , actors BLOB) STRICT";
+
+/// Which place this log is, in one row: see `identity`.
+pub(super) const IDENTITY: &str = "CREATE TABLE identity (
+        id INTEGER PRIMARY KEY,
+        bytes BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT";
 
 /// Makes an empty log in a new file.
 pub(super) fn create(path: &Path) -> Result<(), Fault> {
@@ -84,6 +96,7 @@ pub(super) fn create(path: &Path) -> Result<(), Fault> {
     }
     names::found(&tx, names::STORES)?;
     names::found(&tx, names::OPENINGS)?;
+    identity::draw(&tx)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()?;
@@ -94,9 +107,9 @@ pub(super) fn create(path: &Path) -> Result<(), Fault> {
 /// Opens the connection that writes, after checking that the file is a log that we can read.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(path, flags)?;
+    let mut database = Connection::open_with_flags(path, flags)?;
     set_up(&database)?;
-    check(&database)?;
+    let format = check(&database)?;
     let mode: String =
         database.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -105,6 +118,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     }
     database.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     database.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    if format < FORMAT {
+        migrate(&mut database)?;
+    }
     Ok(database)
 }
 
@@ -133,30 +149,45 @@ fn set_up(database: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks that the file is a log of ours, of a format that we know, with the tables it should have.
-fn check(database: &Connection) -> Result<(), Fault> {
+/// Makes a log of an older format one of this format, or leaves it as it is.
+fn migrate(database: &mut Connection) -> Result<(), Fault> {
+    let tx = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    migrate_1_2::run(&tx)?;
+    if check(&tx)? != FORMAT {
+        return Err(Fault::damaged("the log could not be brought to its new format"));
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// Checks that the file is a log of ours, of a format that we know, with the tables it should
+/// have. Gives the format.
+fn check(database: &Connection) -> Result<i32, Fault> {
     let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if number("application_id")? != APPLICATION_ID {
         return Err(Fault::damaged("the database file is empty or not one of this server"));
     }
-    match number("user_version")? {
-        FORMAT => {}
+    let format = number("user_version")?;
+    let expected = match format {
+        1 => migrate_1_2::TABLES.as_slice(),
+        FORMAT => TABLES.as_slice(),
         newer if newer > FORMAT => {
             let text = format!("its format {newer} is newer than {FORMAT}, the newest known here");
             return Err(StorageError::Failed(text).into());
         }
         _ => return Err(Fault::damaged("the database file has no format version")),
-    }
+    };
     // All that is about our tables, so that nobody's trigger writes along; other tables are those
     // of tools, for replication say.
     let mut statement = database.prepare(
         "SELECT sql FROM sqlite_schema
-         WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints') ORDER BY rowid",
+         WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints', 'identity')
+         ORDER BY rowid",
     )?;
     let tables = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
     let tables = tables.collect::<Result<Vec<_>, _>>()?;
-    if !tables.iter().map(Option::as_deref).eq(TABLES.map(Some)) {
+    if !tables.iter().map(Option::as_deref).eq(expected.iter().copied().map(Some)) {
         return Err(Fault::damaged("the tables are not those of its format"));
     }
-    Ok(())
+    Ok(format)
 }

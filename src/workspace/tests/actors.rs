@@ -1,0 +1,117 @@
+//! Whoever uses an actor that belongs to somebody else is told so, and nothing has changed.
+
+use super::*;
+use crate::document::{Incoming, Note, Policy, StockSession};
+
+const NOTE: Note = Note { time: Millis(0), message: None };
+/// The actor that `open` gives the server.
+const SERVER: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
+
+/// A client that speaks Automerge.
+struct Replica {
+    session: SessionId,
+    document: Document,
+    sync: StockSession,
+}
+
+impl Replica {
+    fn join(workspace: &mut Workspace, session: u64, user: &str, actor: [u8; 16]) -> Self {
+        let mut document = Document::load(Arc::new(Policy::default()), None, &[]).unwrap();
+        document.sign_as(&actor);
+        let sync = StockSession::default();
+        let mut replica = Self { session: SessionId(session), document, sync };
+        let attach = Input::Attach { session: replica.session, user: user.to_owned() };
+        let sync = replica.sync.generate(&replica.document).unwrap();
+        let caps = Caps { ready: true, ..Caps::default() };
+        let sync = BTreeMap::from([(STORE.parse().unwrap(), sync)]);
+        let request = Request::Hello(Hello { caps, sync, ..Hello::default() });
+        let turn = vec![attach, Input::say(replica.session, request)];
+        assert_eq!(replica.talk(workspace, turn), Ok(()));
+        replica
+    }
+
+    fn write(&mut self, workspace: &mut Workspace, json: &str) -> Result<(), Refusal> {
+        let base = self.document.state();
+        let next = serde_json::from_str(json).unwrap();
+        self.document.write(&base, &next, None, NOTE).unwrap();
+        self.talk(workspace, Vec::new())
+    }
+
+    /// Goes on until there is nothing to say. Gives the first error that it is told of.
+    fn talk(&mut self, workspace: &mut Workspace, mut turn: Vec<Input>) -> Result<(), Refusal> {
+        loop {
+            for effect in workspace.handle(std::mem::take(&mut turn), Millis(1)) {
+                match effect {
+                    Effect::Deliver { to, delivery: Delivery::Sync { message, .. } }
+                        if to.contains(&self.session) =>
+                    {
+                        self.sync.receive(&mut self.document, &message.encode());
+                    }
+                    Effect::Deliver { delivery: Delivery::Error { refusal, .. }, .. } => {
+                        return Err(refusal);
+                    }
+                    _ => {}
+                }
+            }
+            let Some(message) = self.sync.generate(&self.document) else { return Ok(()) };
+            let request = Request::Sync { store: STORE.parse().unwrap(), message };
+            turn.push(Input::say(self.session, request));
+        }
+    }
+}
+
+fn state(workspace: &mut Workspace) -> String {
+    let key = StoreKey { name: STORE.parse().unwrap(), owner: None };
+    workspace.store(&key).unwrap().document.json().to_string()
+}
+
+#[test]
+fn a_change_under_somebody_elses_actor_is_refused() {
+    let name = STORE.parse().unwrap();
+    let initial = serde_json::from_str(r#"{"n":0}"#).unwrap();
+    let config = StoreConfig { persistent: false, initial, ..StoreConfig::open(name) };
+    let mut workspace = open(&config, 0);
+    let (anns, other) = ([1; 16], [2; 16]);
+    let mut ann = Replica::join(&mut workspace, 1, "ann", anns);
+    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), Ok(()));
+    for (session, (user, actor)) in
+        (2..).zip([("bob", anns), (ANONYMOUS, anns), ("ann", SERVER), (ANONYMOUS, SERVER)])
+    {
+        // His own document, so that he does not know of the number that he takes again.
+        let mut thief = Replica::join(&mut workspace, session, user, other);
+        thief.document.sign_as(&actor);
+        let refused = thief.write(&mut workspace, r#"{"n":2}"#);
+        let taken = ActorTaken { actor: actor.as_slice().into() };
+        assert_eq!(refused, Err(Refusal::ActorTaken(taken)), "{user}");
+        assert_eq!(state(&mut workspace), r#"{"n":1}"#);
+    }
+    // Ann goes on, on another device too.
+    assert_eq!(ann.write(&mut workspace, r#"{"n":3}"#), Ok(()));
+    let mut phone = Replica::join(&mut workspace, 9, "ann", other);
+    phone.document.sign_as(&anns);
+    assert_eq!(phone.write(&mut workspace, r#"{"n":4}"#), Ok(()));
+    assert_eq!(state(&mut workspace), r#"{"n":4}"#);
+}
+
+/// Everybody has the changes of others, and may say so.
+#[test]
+fn what_the_document_has_may_be_passed_on_by_everyone() {
+    let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
+    let mut workspace = open(&config, 0);
+    let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
+    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), Ok(()));
+    let mut bob = Replica::join(&mut workspace, 2, "bob", [2; 16]);
+    assert_eq!(bob.write(&mut workspace, r#"{"n":2}"#), Ok(()));
+    let store = workspace.store(&StoreKey { name: STORE.parse().unwrap(), owner: None }).unwrap();
+
+    // All that Bob has, as if he had never talked to this server.
+    let mut blank = Document::load(Arc::new(Policy::default()), None, &[]).unwrap();
+    let (mut to, mut from) = (StockSession::default(), StockSession::default());
+    to.receive(&mut bob.document, &from.generate(&blank).unwrap());
+    let message = to.generate(&bob.document).unwrap();
+    let all = Incoming::open(&message).unwrap();
+    assert_eq!(all.new_authors(&blank), [[1; 16], [2; 16]].map(|actor| actor.as_slice().into()));
+    assert_eq!(all.new_authors(&store.document), []);
+    from.receive(&mut blank, &message);
+    assert_eq!(blank.json(), store.document.json());
+}
