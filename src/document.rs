@@ -40,10 +40,10 @@ pub enum DocumentError {
     /// A message claims more of something than the limits allow.
     #[error("more {0} than allowed")]
     TooMany(&'static str),
-    /// The change nests deeper than [`limits::JSON_DEPTH_MAX`].
+    /// The change nests deeper than [`JsonLimits::depth_max`].
     #[error("the change nests too deep")]
     TooDeep,
-    /// With the change the JSON would be larger than [`limits::DOCUMENT_BYTES_MAX`].
+    /// With the change the JSON would be larger than [`JsonLimits::document_bytes_max`].
     #[error("the document would be too large")]
     TooLarge,
     /// A key in the change may not be used.
@@ -138,6 +138,8 @@ pub struct Document {
     /// What the document is put back to if a foreign change goes wrong in it.
     shield: Option<Shield>,
     saved: Option<Saved>,
+    /// What changes from outside may make of the JSON.
+    limits: JsonLimits,
 }
 
 /// The whole document as it was saved some changes ago: most of what a new client is sent.
@@ -152,7 +154,8 @@ struct Saved {
 impl Document {
     /// A document from its genesis, if it has one, or from what was saved of it.
     ///
-    /// `checkpoint` is a saved document, `changes` encoded changes in causal order.
+    /// `checkpoint` is a saved document, `changes` encoded changes in causal order. They are held
+    /// against no limit: what was let in once stays.
     pub fn load(
         policy: Arc<Policy>,
         checkpoint: Option<&[u8]>,
@@ -167,7 +170,8 @@ impl Document {
                 doc.apply_changes(changes)?;
             }
             let root = projection::read(&doc)?;
-            Ok(Self { doc, root, policy, shield: None, saved: None })
+            let limits = JsonLimits::default();
+            Ok(Self { doc, root, policy, shield: None, saved: None, limits })
         })
     }
 
@@ -176,6 +180,12 @@ impl Document {
     pub fn sign_as(&mut self, actor: &[u8]) {
         self.doc.set_actor(ActorId::from(actor));
         self.shield = None;
+    }
+
+    /// Holds what comes in from now on against these limits. What is there already may stay, and
+    /// shrink.
+    pub fn hold_to(&mut self, limits: &JsonLimits) {
+        self.limits = limits.clone();
     }
 
     /// The JSON now.
@@ -318,12 +328,12 @@ impl Document {
             return Err(DocumentError::UnknownHeads);
         }
         let applied = change.clone();
-        self.try_out(|doc, root| {
+        self.try_out(|doc, root, limits| {
             let mut log = PatchLog::active();
             let before = doc.get_heads();
             doc.apply_changes_log_patches([applied], &mut log)?;
             let deltas = doc.make_patches(&mut log);
-            let root = projection::apply(doc, root, &deltas)?;
+            let root = projection::apply(doc, root, &deltas, limits)?;
             guard::read_back(doc, &before)?;
             Ok(root)
         })?;
@@ -334,15 +344,13 @@ impl Document {
     /// Receives so many changes that reading the JSON anew is cheaper than following each.
     fn receive_many(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
         let applied = changes.clone();
-        self.try_out(|doc, _| {
+        self.try_out(|doc, root, limits| {
             let before = doc.get_heads();
             doc.apply_changes(applied)?;
             guard::read_back(doc, &before)?;
-            let root = projection::read(doc)?;
-            // One more for the map around a root that is no object.
-            let depth_max = limits::JSON_DEPTH_MAX.saturating_add(1);
-            root.check(&JsonLimits { depth_max, ..JsonLimits::default() })?;
-            Ok(root)
+            let after = projection::read(doc)?;
+            check_anew(root, &after, limits)?;
+            Ok(after)
         })?;
         if !changes.iter().all(|change| self.knows(&[change.hash()])) {
             return self.put_back().and(Err(DocumentError::UnknownHeads));
@@ -356,16 +364,16 @@ impl Document {
     /// Lets foreign changes into the document; where that goes wrong it is put back as it was.
     fn try_out(
         &mut self,
-        step: impl FnOnce(&mut Automerge, &Json) -> Result<Json, DocumentError>,
+        step: impl FnOnce(&mut Automerge, &Json, &JsonLimits) -> Result<Json, DocumentError>,
     ) -> Result<(), DocumentError> {
         if self.shield.is_none() {
             self.shield = Some(Shield::new(&self.doc));
         }
-        let Self { doc, root, .. } = self;
+        let Self { doc, root, limits, .. } = self;
         let tried = guard::contained(|| {
-            let next = step(doc, root)?;
+            let next = step(doc, root, limits)?;
             let grows = next.encoded_len() > root.encoded_len();
-            if grows && next.encoded_len() > limits::DOCUMENT_BYTES_MAX {
+            if grows && next.encoded_len() > limits.document_bytes_max {
                 return Err(DocumentError::TooLarge);
             }
             Ok(next)
@@ -429,6 +437,25 @@ impl Document {
     fn hashes_since(&self, heads: &[ChangeHash]) -> Vec<ChangeHash> {
         self.doc.get_changes_meta(heads).iter().map(|change| change.hash).collect()
     }
+}
+
+/// Holds a document that was read anew against the limits; its size is the caller's business. One
+/// that came to be under larger limits is held against the ceilings.
+fn check_anew(before: &Json, after: &Json, limits: &JsonLimits) -> Result<(), JsonError> {
+    // One more for the map around a root that is no object.
+    let limits = JsonLimits {
+        depth_max: limits.depth_max.saturating_add(1),
+        document_bytes_max: usize::MAX,
+        ..limits.clone()
+    };
+    let ceilings = || JsonLimits {
+        depth_max: limits::JSON_DEPTH_MAX.saturating_add(1),
+        key_bytes_max: limits::KEY_BYTES_CEILING,
+        ..limits.clone()
+    };
+    after.check(&limits).or_else(|error| {
+        if before.check(&limits).is_ok() { Err(error) } else { after.check(&ceilings()) }
+    })
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

@@ -1,24 +1,40 @@
 //! Every limit of the server, with its unit. There is no queue without one.
+//!
+//! Those that have a `_CEILING` can be set by a configuration, from 1 to the ceiling; without one
+//! they are as here. What a configuration can not set is part of the protocol, or nobody's to tune.
 
 /// Length of a workspace's or store's name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// One WebSocket frame, in bytes.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// The largest [`FRAME_BYTES_MAX`] that a configuration may set, in bytes.
+pub const FRAME_BYTES_CEILING: usize = 64 << 20;
 /// One message from a client, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// One message from a client of the automerge-repo dialect, which sends a document as a whole, in
 /// bytes.
 pub const REPO_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The largest [`REPO_MESSAGE_BYTES_MAX`] that a configuration may set, in bytes.
+pub const REPO_MESSAGE_BYTES_CEILING: usize = 64 << 20;
+/// The largest [`MESSAGE_BYTES_MAX`] that a configuration may set, in bytes.
+pub const MESSAGE_BYTES_CEILING: usize = 64 << 20;
 /// Operations in one JSON patch.
 pub const PATCH_OPS_MAX: usize = 10_000;
-/// Nesting of a JSON value; a scalar has depth 0.
+/// The largest [`PATCH_OPS_MAX`] that a configuration may set. No patch with more is even read.
+pub const PATCH_OPS_CEILING: usize = 100_000;
+/// Nesting of a JSON value; a scalar has depth 0. It is its own ceiling: what walks a value, here
+/// and in Automerge, has room on its stack for no more.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// One store's state as compact JSON, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// The largest [`DOCUMENT_BYTES_MAX`] that a configuration may set, in bytes.
+pub const DOCUMENT_BYTES_CEILING: usize = 256 << 20;
 /// One key of an object, in bytes.
 pub const KEY_BYTES_MAX: usize = 1 << 10;
-/// Segments of a JSON Pointer.
-pub const POINTER_SEGMENTS_MAX: usize = 64;
+/// The largest [`KEY_BYTES_MAX`] that a configuration may set, in bytes.
+pub const KEY_BYTES_CEILING: usize = 64 << 10;
+/// Segments of a JSON Pointer: enough for the deepest place there can be.
+pub const POINTER_SEGMENTS_MAX: usize = JSON_DEPTH_MAX;
 /// A client's own message id, in bytes.
 pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Heads in one cursor; a state with more is named by its seq alone.
@@ -42,6 +58,9 @@ pub const REMOTE_HEADS_MAX: usize = 1_000;
 
 /// Stores in one workspace.
 pub const STORES_MAX: usize = 10_000;
+/// The largest [`STORES_MAX`] that a configuration may set. The answer to a hello that asks for
+/// all of them still fits an outbox of [`OUTBOX_BYTES_MAX`].
+pub const STORES_CEILING: usize = 16_000;
 /// Commits of one store whose heads are kept, so that a stale JSON client can be answered with a
 /// patch; younger than [`HISTORY_AGE_MS_MIN`] they are kept beyond this number.
 pub const HISTORY_COMMITS_MIN: usize = 1_000;
@@ -127,6 +146,8 @@ pub const ACTOR_BYTES_MAX: usize = 128;
 pub const CHANGE_NOTE_BYTES_MAX: usize = 64 << 10;
 /// One session's presence, as compact JSON, in bytes.
 pub const PRESENCE_BYTES_MAX: usize = 16 << 10;
+/// The largest [`PRESENCE_BYTES_MAX`] that a configuration may set, in bytes.
+pub const PRESENCE_BYTES_CEILING: usize = 1 << 20;
 
 /// Inputs that wait in the mailbox of one workspace.
 pub const MAILBOX_INPUTS_MAX: usize = 1_024;
@@ -138,14 +159,27 @@ pub const SAVES_WAITING_MAX: usize = 4_096;
 pub const MESSAGE_FRAMING_BYTES: usize = 256;
 /// Bytes that wait to be written to one socket.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
-/// Time in which a socket must take something from a full outbox, in milliseconds.
+/// The largest [`OUTBOX_BYTES_MAX`] that a configuration may set, in bytes.
+pub const OUTBOX_BYTES_CEILING: usize = 1 << 30;
+/// Time in which a socket must take something of what is written to it, in milliseconds.
 pub const OUTBOX_STALL_MS_MAX: u64 = 30_000;
+/// The largest [`OUTBOX_STALL_MS_MAX`] that a configuration may set, in milliseconds.
+pub const OUTBOX_STALL_MS_CEILING: u64 = 60 * 60 * 1_000;
 /// Sockets that are open at the same time; more wait to be accepted.
 pub const SOCKETS_MAX: usize = 50_000;
+/// The largest [`SOCKETS_MAX`] that a configuration may set.
+pub const SOCKETS_CEILING: usize = 1_000_000;
+/// Time in which a client must send the head of its next HTTP request, from the moment that it
+/// could, in milliseconds.
+pub const REQUEST_MS_MAX: u64 = 15_000;
+/// The largest [`REQUEST_MS_MAX`] that a configuration may set, in milliseconds.
+pub const REQUEST_MS_CEILING: u64 = 10 * 60 * 1_000;
 /// Time without a word from a client after which it is asked for a sign of life, in milliseconds.
 pub const PING_MS: u64 = 15_000;
 /// The same in the automerge-repo dialect, whose clients notice a dead server by nothing else.
 pub const REPO_PING_MS: u64 = 5_000;
+/// The largest [`PING_MS`] that a configuration may set, in milliseconds.
+pub const PING_MS_CEILING: u64 = 60 * 60 * 1_000;
 /// Such questions in a row that may stay unanswered before the socket counts as dead.
 pub const PINGS_MISSED_MAX: u32 = 2;
 /// Time that the close of a socket may take, in milliseconds.
@@ -160,7 +194,12 @@ pub const TRIGGER_MS_MAX: u64 = 10_000;
 pub const TRIGGERS_MAX: usize = 10_000;
 /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.
 pub const IDLE_MS_MAX: u64 = 60_000;
+/// The largest [`IDLE_MS_MAX`] that a configuration may set, in milliseconds.
+pub const IDLE_MS_CEILING: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Bytes that loaded workspaces may hold together before idle ones are unloaded early.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+/// The largest [`MEMORY_BYTES_MAX`] that a configuration may set, in bytes: all that a machine can
+/// have.
+pub const MEMORY_BYTES_CEILING: usize = usize::MAX;
 /// Time that a stop waits for what is unsaved, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;

@@ -35,7 +35,7 @@ use crate::storage::container::{Container, ContainerError};
 use crate::storage::memory::MemoryLog;
 use crate::workspace::{
     Answer, Ask, Author, Changes, Cursor, Durability, Edit, Hello, Pattern, Refusal, Request,
-    StoreConfig, WorkspaceConfig, Write,
+    StoreConfig, WorkspaceConfig, WorkspaceLimits, Write,
 };
 use exchange::Exchange;
 use keeper::{Command, Keeper};
@@ -73,6 +73,8 @@ pub struct WorkspaceManagerConfig {
     /// Where commits become durable. Without one they are kept in memory, and the container is
     /// the only durable place.
     pub log: Option<Arc<dyn ChangeLog>>,
+    /// What a channel, and server code, may bring in.
+    pub limits: WorkspaceLimits,
     /// The clock.
     pub now: fn() -> Millis,
 }
@@ -91,6 +93,7 @@ impl WorkspaceManagerConfig {
             create_stores: false,
             container: None,
             log: None,
+            limits: WorkspaceLimits::default(),
             now: clock::now,
         }
     }
@@ -194,6 +197,7 @@ impl WorkspaceManager {
             create_stores: config.create_stores,
             stores: config.stores,
             durability: Durability::Strict,
+            limits: config.limits,
             user_id: config.user_id.clone(),
             session_id: config.session_id.clone(),
         });

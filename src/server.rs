@@ -1,5 +1,6 @@
 //! The server: sockets, HTTP, and an orderly end.
 
+mod accept;
 pub mod config;
 mod genesis;
 mod origin;
@@ -22,7 +23,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use tokio::net::{TcpListener, lookup_host};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::hub::{Hub, HubConfig, Stopped};
@@ -36,9 +37,6 @@ use problem::Problem;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
 use wire::{FarEnd, Gate};
-
-/// Silence after which a client of the automerge-repo dialect is asked for a sign of life.
-const REPO_PING: Duration = Duration::from_millis(limits::REPO_PING_MS);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +82,8 @@ pub struct Server {
 struct Rules {
     origins: Origins,
     outbox_bytes_max: usize,
+    sockets_max: usize,
+    request: Duration,
     json: Allowance,
     repo: Allowance,
 }
@@ -117,16 +117,24 @@ impl Server {
         let rules = Rules {
             origins: Origins::new(config.origins.clone(), exposed),
             outbox_bytes_max: config.limits.outbox_bytes,
+            sockets_max: config.limits.sockets,
+            request: Duration::from_millis(config.limits.request_ms),
             json: Allowance {
                 frame_bytes_max: config.limits.frame_bytes,
                 message_bytes_max: config.limits.message_bytes,
-                patience: Patience::default(),
+                patience: Patience {
+                    ping: Duration::from_millis(config.limits.ping_ms),
+                    stall: Duration::from_millis(config.limits.outbox_stall_ms),
+                },
             },
             // Its clients send a document as one frame, however large it is.
             repo: Allowance {
-                frame_bytes_max: limits::REPO_MESSAGE_BYTES_MAX,
-                message_bytes_max: limits::REPO_MESSAGE_BYTES_MAX,
-                patience: Patience { ping: REPO_PING, ..Patience::default() },
+                frame_bytes_max: config.limits.repo_message_bytes,
+                message_bytes_max: config.limits.repo_message_bytes,
+                patience: Patience {
+                    ping: Duration::from_millis(config.limits.repo_ping_ms),
+                    stall: Duration::from_millis(config.limits.outbox_stall_ms),
+                },
             },
         };
         Ok(Self { listener, address, hub: Hub::start(hub, log), workspace, rules })
@@ -142,6 +150,8 @@ impl Server {
     /// what was asked, closes the sockets. Returns what could not be saved.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
+        let gate = Gate::new(self.listener, self.rules.sockets_max, self.rules.json.patience.stall);
+        let request = self.rules.request;
         let seats = Seats {
             hub: self.hub.clone(),
             workspace: self.workspace,
@@ -149,11 +159,8 @@ impl Server {
             name: Arc::new(ServerName::random()),
             phase: Arc::clone(&phase),
         };
-        let service = router(seats).into_make_service_with_connect_info::<FarEnd>();
-        let (accepting, no_more) = oneshot::channel::<()>();
-        let serving = axum::serve(Gate::new(self.listener), service)
-            .with_graceful_shutdown(async { drop(no_more.await) });
-        let serving = tokio::spawn(serving.into_future());
+        let (accepting, ending) = watch::channel(());
+        let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending));
 
         stop.await;
         tracing::info!("stopping");
@@ -165,7 +172,9 @@ impl Server {
         if timeout(goodbyes, phase.closed()).await.is_err() {
             tracing::warn!(sockets = phase.receiver_count(), "sockets did not close in time");
         }
-        serving.abort();
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "accepting sockets ended badly");
+        }
         stopped
     }
 }
@@ -241,6 +250,7 @@ impl Door {
         let Self { seats, peer, workspace, upgrade } = self;
         let seat = Seat {
             hub: seats.hub,
+            rules: seats.workspace,
             workspace,
             user: ANONYMOUS.into(),
             peer,

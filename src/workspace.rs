@@ -30,7 +30,7 @@ pub mod trigger;
 
 pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
-pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig};
+pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig, WorkspaceLimits};
 pub use effect::{Answer, Changes, Delivery, Effect, SaveId, Ticket};
 pub use input::{Ask, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
@@ -335,10 +335,7 @@ impl Workspace {
     /// Sees to it that a store is loaded, if there is such a store or one may be made.
     fn require(&mut self, key: &StoreKey) -> Ready {
         if !self.stores.contains_key(key) {
-            let scoped = self.config.scope(&key.name) == Scope::Session;
-            let reachable = scoped == key.owner.is_some();
-            let room = self.stores.len() < limits::STORES_MAX;
-            if !(room && reachable && self.config.allows(&key.name)) {
+            if !(self.may_be(key) && self.has_room(key)) {
                 return Ready::Now;
             }
             self.stores.insert(key.clone(), Slot::Unloaded);
@@ -359,14 +356,29 @@ impl Workspace {
                     self.outbox.at_once(Effect::Load { store: key.name.clone() });
                     return Ready::Later;
                 }
-                *slot = transient(config, Seq::start_of(self.epoch), &self.actor);
+                *slot = transient(config, Seq::start_of(self.epoch), &self.actor, &self.config);
                 Ready::Now
             }
         }
     }
 
+    /// Whether the rules allow such a store.
+    fn may_be(&self, key: &StoreKey) -> bool {
+        let scoped = self.config.scope(&key.name) == Scope::Session;
+        scoped == key.owner.is_some() && self.config.allows(&key.name)
+    }
+
+    /// Whether one more store may come to be. Those of the configuration need no room.
+    fn has_room(&self, key: &StoreKey) -> bool {
+        let shared = || self.stores.keys().filter(|key| key.owner.is_none()).count();
+        self.config.listed(&key.name).is_some() || shared() < self.config.limits.stores_max
+    }
+
     /// A store that was [required](Self::require), or why it is not there.
     fn store(&mut self, key: &StoreKey) -> Result<&mut Store, Refusal> {
+        if !self.stores.contains_key(key) && self.may_be(key) {
+            return Err(Refusal::TooMany("stores"));
+        }
         match self.stores.get_mut(key) {
             Some(Slot::Loaded(store)) => Ok(store),
             Some(Slot::Unavailable(why)) => Err(Refusal::Unavailable(why.clone())),
@@ -402,6 +414,7 @@ impl Workspace {
             Ok(recovered) => {
                 let Recovered(mut store) = *recovered;
                 store.sign_as(&self.actor);
+                store.document.hold_to(&self.config.limits.json);
                 Slot::Loaded(Box::new(store))
             }
             Err(Unavailable(why)) => Slot::Unavailable(why),
@@ -478,7 +491,7 @@ impl Workspace {
             };
             let config = self.config.store(&key.name);
             if !config.persistent {
-                *slot = transient(config, seq.next(), &self.actor);
+                *slot = transient(config, seq.next(), &self.actor, &self.config);
                 anew.push(key.clone());
             } else if !self.outbox.is_saving(&key.name) {
                 *slot = Slot::Loading(Some(seq));
@@ -519,10 +532,11 @@ impl Workspace {
 }
 
 /// A store without a log, at its beginning.
-fn transient(config: StoreConfig, start: Seq, actor: &[u8]) -> Slot {
+fn transient(config: StoreConfig, start: Seq, actor: &[u8], rules: &WorkspaceConfig) -> Slot {
     match Store::rebuild(Arc::new(config), Stored { start, ..Stored::default() }) {
         Ok(mut store) => {
             store.sign_as(actor);
+            store.document.hold_to(&rules.limits.json);
             Slot::Loaded(Box::new(store))
         }
         Err(Unavailable(why)) => Slot::Unavailable(why),

@@ -35,6 +35,7 @@ pub(super) fn no_limits() -> JsonLimits {
         depth_max: usize::MAX,
         key_bytes_max: usize::MAX,
         document_bytes_max: usize::MAX,
+        patch_ops_max: usize::MAX,
         forbid_prototype_keys: false,
     }
 }

@@ -17,7 +17,7 @@ use automerge::{Automerge, ChangeHash, ObjType, Patch as Delta, ROOT};
 
 use super::{DocumentError, Policy};
 use crate::json::diff::{Difference, Entry, difference};
-use crate::json::{Explicit, Json, Key, Object};
+use crate::json::{Explicit, Json, JsonLimits, Key, Object};
 
 /// The key of the root map under which a store's JSON is kept when it is not an object.
 pub const RESERVED_ROOT: &str = "statehouse:root";
@@ -32,13 +32,14 @@ pub(super) fn read_at(doc: &Automerge, heads: &[ChangeHash]) -> Result<Json, Doc
     read::Reader { doc, heads: Some(heads) }.object(&ROOT, ObjType::Map, 0)
 }
 
-/// The root map after deltas.
+/// The root map after deltas; what they add keeps to the limits on depth and keys.
 pub(super) fn apply(
     doc: &Automerge,
     before: &Json,
     deltas: &[Delta],
+    limits: &JsonLimits,
 ) -> Result<Json, DocumentError> {
-    outbound::apply(doc, before, deltas)
+    outbound::apply(doc, before, deltas, limits)
 }
 
 /// Writes the difference of two root maps.

@@ -298,7 +298,7 @@ fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch(
         matches!(delta.action, automerge::PatchAction::Insert { index: 1, .. })
     };
     assert!(deltas.iter().any(misplaced), "mended: {deltas:?}");
-    let root = projection::apply(&batch, &two.root, &deltas).unwrap();
+    let root = projection::apply(&batch, &two.root, &deltas, &JsonLimits::default()).unwrap();
     assert_eq!(projection::strip_reserved(&root), one.json(), "the projection notices");
     two.receive(news).unwrap();
     assert_eq!(two.json(), one.json());
@@ -338,6 +338,54 @@ fn a_change_that_nests_too_deep_is_refused_whole() {
             assert_eq!(document.state(), before);
         }
     }
+}
+
+/// Changes made on a copy of a document by somebody else.
+fn foreign(document: &Document, make: impl FnOnce(&mut Transaction<'_>)) -> Vec<Change> {
+    let mut copy = document.doc.clone();
+    let before = copy.get_heads();
+    copy.set_actor(ActorId::random());
+    let mut tx = copy.transaction();
+    make(&mut tx);
+    tx.commit();
+    copy.get_changes(&before)
+}
+
+/// The danger: who lowers a limit can neither read nor correct what came in before.
+#[test]
+fn what_came_in_under_larger_limits_stays_and_no_more_comes() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let large = foreign(&document, |tx| {
+        let deep = tx.put_object(ROOT, "long key", ObjType::Map).unwrap();
+        let deeper = tx.put_object(&deep, "in", ObjType::Map).unwrap();
+        tx.put(&deeper, "text", "x".repeat(300)).unwrap();
+    });
+    document.receive(large).unwrap();
+    document.hold_to(&JsonLimits {
+        depth_max: 1,
+        key_bytes_max: 6,
+        document_bytes_max: 200,
+        ..JsonLimits::default()
+    });
+    let (_, deep) = document.doc.get(ROOT, "long key").unwrap().unwrap();
+    let before = document.state();
+    let key = foreign(&document, |tx| tx.put(&deep, "seven77", 1).unwrap());
+    let refused = document.receive(key).unwrap().refused;
+    assert_eq!(refused, Some(DocumentError::Json(JsonError::KeyTooLong)));
+    let nested = foreign(&document, |tx| drop(tx.put_object(&deep, "more", ObjType::Map).unwrap()));
+    assert_eq!(document.receive(nested).unwrap().refused, Some(DocumentError::TooDeep));
+    let more = foreign(&document, |tx| tx.put(&deep, "more", 1).unwrap());
+    assert_eq!(document.receive(more).unwrap().refused, Some(DocumentError::TooLarge));
+    assert_eq!(document.state(), before);
+
+    let shrink = foreign(&document, |tx| tx.delete(&deep, "in").unwrap());
+    assert_eq!(document.receive(shrink).unwrap().changes.len(), 1);
+    let again = Document::load(policy, Some(&document.save()), &[]).unwrap();
+    assert_eq!(again.json(), document.json());
+    let old_key = foreign(&document, |tx| tx.put(ROOT, "long key", 2).unwrap());
+    assert_eq!(document.receive(old_key).unwrap().changes.len(), 1);
+    assert_eq!(document.json().to_string(), r#"{"long key":2}"#);
 }
 
 #[test]

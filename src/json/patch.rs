@@ -11,7 +11,6 @@ use std::borrow::Cow;
 
 use super::pointer::{Pointer, PointerError, array_index};
 use super::tree::{Json, JsonError, JsonLimits, Key};
-use crate::limits;
 
 mod encoding;
 
@@ -90,8 +89,9 @@ pub enum PatchErrorKind {
     /// `path` or `from` is no JSON Pointer.
     #[error(transparent)]
     Pointer(#[from] PointerError),
-    /// The patch has more than [`limits::PATCH_OPS_MAX`] operations.
-    #[error("a patch has at most {} operations", limits::PATCH_OPS_MAX)]
+    /// The patch has more operations than [`JsonLimits::patch_ops_max`], or more than
+    /// [`PATCH_OPS_CEILING`](crate::limits::PATCH_OPS_CEILING), where it is read.
+    #[error("the patch has too many operations")]
     TooManyOps,
     /// A `test` met another value than it expected.
     #[error("the value is not the one that is expected")]
@@ -139,7 +139,9 @@ pub struct Explicit {
 }
 
 impl JsonPatch {
-    /// Reads a patch from its JSON; unknown members of an operation are ignored.
+    /// Reads a patch from its JSON; unknown members of an operation are ignored. More operations
+    /// than [`PATCH_OPS_CEILING`](crate::limits::PATCH_OPS_CEILING) are refused; the other limits
+    /// are [`apply`](Self::apply)'s to know.
     ///
     /// The values within are as deep as the JSON allows, which counts from the patch's own array:
     /// reading a patch straight from its text ([`serde::Deserialize`]) gives each value the whole
@@ -153,7 +155,7 @@ impl JsonPatch {
     /// Fails with the first operation that RFC 6902 does not allow, or after which the value
     /// would exceed `limits` (a value that exceeds them already may shrink).
     pub fn apply(&self, base: &Json, limits: &JsonLimits) -> Result<Applied, PatchError> {
-        if self.ops.len() > limits::PATCH_OPS_MAX {
+        if self.ops.len() > limits.patch_ops_max {
             return Err(PatchError { op: 0, kind: PatchErrorKind::TooManyOps });
         }
         let scans_left = limits.document_bytes_max.saturating_mul(SCANS_MAX);

@@ -352,6 +352,8 @@ pub struct JsonLimits {
     pub key_bytes_max: usize,
     /// The length of the whole value as compact text, in bytes.
     pub document_bytes_max: usize,
+    /// Operations in one patch.
+    pub patch_ops_max: usize,
     /// Whether the keys `__proto__`, `constructor` and `prototype` are refused. They mean nothing
     /// here, but a JavaScript client that applies a patch with such a key by assignment changes
     /// the prototype of all its objects (CVE-2021-4279).
@@ -364,6 +366,7 @@ impl Default for JsonLimits {
             depth_max: limits::JSON_DEPTH_MAX,
             key_bytes_max: limits::KEY_BYTES_MAX,
             document_bytes_max: limits::DOCUMENT_BYTES_MAX,
+            patch_ops_max: limits::PATCH_OPS_MAX,
             forbid_prototype_keys: true,
         }
     }

@@ -10,20 +10,25 @@ use crate::ids::StoreName;
 use crate::json::{Json, JsonError, JsonLimits, JsonPatch};
 use crate::limits;
 use crate::protocol::{self, ClientMessage, ServerMessage, codes, cursor};
-use crate::workspace::{Caps, Cursor, Delivery, Garbled, Hello, MessageId, Refusal, Request};
+use crate::workspace::{
+    Caps, Cursor, Delivery, Garbled, Hello, MessageId, Refusal, Request, WorkspaceLimits,
+};
 
 /// Room for everything in a message but its values, in bytes.
 const ENVELOPE_BYTES: usize = 256;
 
 /// Reads a text frame. What cannot be understood is a [`Request::Garbled`] that says why, with the
 /// store and the id where that much could be read.
-pub fn decode(text: &str, limits: &JsonLimits) -> Request {
+///
+/// Of an edit that can be read, the limits are the workspace's to know: it may have been committed
+/// before, under others.
+pub fn decode(text: &str, limits: &WorkspaceLimits) -> Request {
     let request = match ClientMessage::parse(text) {
         Ok(ClientMessage::Hello(hello)) => read_hello(&hello).map(Request::Hello),
         Ok(ClientMessage::Patch(patch)) => read_patch(patch),
         Ok(ClientMessage::Sync(sync)) => read_sync(&sync),
         Ok(ClientMessage::Presence(presence)) => read_presence(presence, limits),
-        Err(error) => Err(diagnose(text, &error, limits)),
+        Err(error) => Err(diagnose(text, &error)),
     };
     request.unwrap_or_else(|reason| Request::Garbled { reason })
 }
@@ -83,8 +88,12 @@ fn read_sync(message: &protocol::Sync<'_>) -> Result<Request, Garbled> {
     Ok(Request::Sync { store, message })
 }
 
-fn read_presence(message: protocol::Presence, limits: &JsonLimits) -> Result<Request, Garbled> {
-    let limits = JsonLimits { document_bytes_max: limits::PRESENCE_BYTES_MAX, ..limits.clone() };
+fn read_presence(
+    message: protocol::Presence,
+    limits: &WorkspaceLimits,
+) -> Result<Request, Garbled> {
+    let document_bytes_max = limits.presence_bytes_max;
+    let limits = JsonLimits { document_bytes_max, ..limits.json.clone() };
     match message.data.check(&limits) {
         Ok(()) => Ok(Request::Presence { data: message.data }),
         Err(error) => Err(Refusal::from(error).into()),
@@ -109,7 +118,7 @@ fn excerpt(text: &str) -> String {
 
 /// Says what is wrong with a frame that could not be read. It may read the frame twice more: a
 /// frame that can be read is never here.
-fn diagnose(text: &str, error: &serde_json::Error, limits: &JsonLimits) -> Garbled {
+fn diagnose(text: &str, error: &serde_json::Error) -> Garbled {
     #[derive(Deserialize)]
     struct Legible {
         #[serde(default, rename = "type")]
@@ -127,7 +136,7 @@ fn diagnose(text: &str, error: &serde_json::Error, limits: &JsonLimits) -> Garbl
         return bad_message.into();
     };
     let is_patch = legible.kind.0.as_deref() == Some("patch");
-    let cause = if is_patch { diagnose_patch(text, limits) } else { None };
+    let cause = if is_patch { diagnose_patch(text) } else { None };
     Garbled {
         store: legible.store.0.as_deref().map(excerpt),
         id: legible.id.0.as_deref().map(excerpt),
@@ -138,7 +147,7 @@ fn diagnose(text: &str, error: &serde_json::Error, limits: &JsonLimits) -> Garbl
 }
 
 /// What is wrong with the operations of a patch, if it is they.
-fn diagnose_patch(text: &str, limits: &JsonLimits) -> Option<Refusal> {
+fn diagnose_patch(text: &str) -> Option<Refusal> {
     #[derive(Deserialize)]
     struct Operations {
         patch: serde_json::Value,
@@ -154,7 +163,7 @@ fn diagnose_patch(text: &str, limits: &JsonLimits) -> Option<Refusal> {
     match JsonPatch::from_json(&operations) {
         Err(error) => Some(error.into()),
         // The values are nested in an operation, and that in the array.
-        Ok(_) if operations.depth() > limits.depth_max.saturating_add(2) => Some(too_deep),
+        Ok(_) if operations.depth() > limits::JSON_DEPTH_MAX.saturating_add(2) => Some(too_deep),
         Ok(_) => None,
     }
 }

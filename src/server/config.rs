@@ -2,6 +2,7 @@
 
 mod environment;
 mod file;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub struct Config {
     pub insecure: bool,
     /// Web pages that may connect, besides those of this host: origins, or `*`.
     pub origins: Vec<String>,
-    /// What is worth limiting otherwise than the server does by itself.
+    /// What the server holds its sockets to, and its memory.
     pub limits: Limits,
     /// The rules of every workspace.
     pub workspace: WorkspaceConfig,
@@ -39,19 +40,34 @@ impl Default for Config {
     }
 }
 
-/// Limits that depend on the machine and its clients; all others are in [`crate::limits`].
+/// What the server holds its sockets to, and its memory. What clients may bring into a workspace
+/// is in [`WorkspaceConfig::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Time without sessions or calls after which a workspace is unloaded.
+    /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.
     pub idle_ms: u64,
     /// Bytes that loaded workspaces may hold together before idle ones are unloaded early.
     pub memory_bytes: usize,
-    /// Bytes that wait to be written to one socket.
-    pub outbox_bytes: usize,
-    /// One WebSocket frame.
+    /// Sockets that are open at the same time.
+    pub sockets: usize,
+    /// Time in which a client must send the head of its next HTTP request, in milliseconds.
+    pub request_ms: u64,
+    /// One WebSocket frame, in bytes.
     pub frame_bytes: usize,
-    /// One message from a client.
+    /// One message from a client, in bytes.
     pub message_bytes: usize,
+    /// One message from a client of the automerge-repo dialect, in bytes.
+    pub repo_message_bytes: usize,
+    /// Bytes that wait to be written to one socket. The answer to a hello takes 256 of them for
+    /// each store: a workspace of very many wants no small number here.
+    pub outbox_bytes: usize,
+    /// Time in which a socket must take something of what is written to it, in milliseconds.
+    pub outbox_stall_ms: u64,
+    /// Time without a word from a client after which it is asked for a sign of life, in
+    /// milliseconds.
+    pub ping_ms: u64,
+    /// The same in the automerge-repo dialect.
+    pub repo_ping_ms: u64,
 }
 
 impl Default for Limits {
@@ -59,9 +75,15 @@ impl Default for Limits {
         Self {
             idle_ms: bounds::IDLE_MS_MAX,
             memory_bytes: bounds::MEMORY_BYTES_MAX,
-            outbox_bytes: bounds::OUTBOX_BYTES_MAX,
+            sockets: bounds::SOCKETS_MAX,
+            request_ms: bounds::REQUEST_MS_MAX,
             frame_bytes: bounds::FRAME_BYTES_MAX,
             message_bytes: bounds::MESSAGE_BYTES_MAX,
+            repo_message_bytes: bounds::REPO_MESSAGE_BYTES_MAX,
+            outbox_bytes: bounds::OUTBOX_BYTES_MAX,
+            outbox_stall_ms: bounds::OUTBOX_STALL_MS_MAX,
+            ping_ms: bounds::PING_MS,
+            repo_ping_ms: bounds::REPO_PING_MS,
         }
     }
 }

@@ -22,10 +22,9 @@ use super::tongue::{Heard, Tongue};
 use super::wire::FarEnd;
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
 use crate::ids::WorkspaceId;
-use crate::json::JsonLimits;
 use crate::limits;
 use crate::protocol::codes::{self, Closing};
-use crate::workspace::{Refusal, Request};
+use crate::workspace::{Refusal, Request, WorkspaceConfig, WorkspaceLimits};
 
 /// Time that a close may take.
 const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
@@ -39,19 +38,11 @@ pub(super) struct Patience {
     pub(super) stall: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            ping: Duration::from_millis(limits::PING_MS),
-            stall: Duration::from_millis(limits::OUTBOX_STALL_MS_MAX),
-        }
-    }
-}
-
 /// What a socket is served with.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) hub: Hub,
+    pub(super) rules: Arc<WorkspaceConfig>,
     pub(super) workspace: WorkspaceId,
     pub(super) user: Arc<str>,
     pub(super) peer: FarEnd,
@@ -93,6 +84,7 @@ pub(super) async fn serve(socket: WebSocket, seat: Seat) {
         stream: &mut stream,
         outbox: &outbox,
         attached: &attached,
+        limits: &seat.rules.limits,
         ping: seat.patience.ping,
         garbled: 0,
     };
@@ -165,6 +157,7 @@ struct Reader<'a> {
     stream: &'a mut SplitStream<WebSocket>,
     outbox: &'a Outbox,
     attached: &'a Attached,
+    limits: &'a WorkspaceLimits,
     ping: Duration,
     /// Frames that were not understood.
     garbled: u64,
@@ -200,7 +193,7 @@ impl Reader<'_> {
 
     async fn take(&mut self, frame: &Message) -> Result<(), End> {
         let answer = |said| self.outbox.deliver(&Arc::new(Outgoing::new(said)));
-        let request = match self.outbox.tongue().hear(frame, &JsonLimits::default()) {
+        let request = match self.outbox.tongue().hear(frame, self.limits) {
             Heard::Request(request) => request,
             Heard::Answer(said) => {
                 answer(said);

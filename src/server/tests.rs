@@ -4,6 +4,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -23,10 +24,9 @@ fn config() -> Config {
     Config { listen: "127.0.0.1:0".to_owned(), ..Config::default() }
 }
 
-async fn start(config: &Config, log: &Arc<MemoryLog>, patience: Patience) -> Running {
+async fn start(config: &Config, log: &Arc<MemoryLog>) -> Running {
     let log: Arc<dyn ChangeLog> = Arc::<MemoryLog>::clone(log);
-    let mut server = Server::start(config, log).await.unwrap();
-    server.rules.json.patience = patience;
+    let server = Server::start(config, log).await.unwrap();
     let (stop, stopped) = oneshot::channel();
     let address = server.address();
     let server = tokio::spawn(server.run(async { drop(stopped.await) }));
@@ -34,7 +34,7 @@ async fn start(config: &Config, log: &Arc<MemoryLog>, patience: Patience) -> Run
 }
 
 async fn start_usual() -> Running {
-    start(&config(), &Arc::default(), Patience::default()).await
+    start(&config(), &Arc::default()).await
 }
 
 impl Running {
@@ -175,7 +175,7 @@ async fn what_cannot_be_taken_is_closed_with_its_code() {
 #[tokio::test]
 async fn a_stop_saves_what_was_said_and_says_that_the_server_restarts() {
     let log = Arc::default();
-    let server = start(&config(), &log, Patience::default()).await;
+    let server = start(&config(), &log).await;
     let (mut ada, idle) = (Client::connect(&server).await, Client::connect(&server).await);
     ada.say(hello(&["ack"])).await;
     assert_eq!(ada.hear().await["type"], "snapshot");
@@ -187,7 +187,7 @@ async fn a_stop_saves_what_was_said_and_says_that_the_server_restarts() {
     assert_eq!(idle.close_code().await, 1012);
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 
-    let server = start(&config(), &log, Patience::default()).await;
+    let server = start(&config(), &log).await;
     let mut ada = Client::connect(&server).await;
     ada.say(hello(&[])).await;
     assert_eq!(ada.hear().await["state"], json!({"x": "1"}));
@@ -199,7 +199,7 @@ async fn a_slow_client_ends_with_the_newest_state() {
     const EDITS: u64 = 400;
     let mut config = config();
     config.limits.outbox_bytes = 100_000;
-    let server = start(&config, &Arc::default(), Patience::default()).await;
+    let server = start(&config, &Arc::default()).await;
     let (mut ada, mut slow) = (Client::connect(&server).await, Client::connect(&server).await);
     slow.say(hello(&["ready"])).await;
     assert_eq!(slow.hear().await["type"], "snapshot");
@@ -237,9 +237,8 @@ async fn a_slow_client_ends_with_the_newest_state() {
 async fn a_client_that_takes_nothing_is_let_go() {
     let mut config = config();
     config.limits.outbox_bytes = 100_000;
-    let stall = Duration::from_millis(100);
-    let patience = Patience { stall, ..Patience::default() };
-    let server = start(&config, &Arc::default(), patience).await;
+    config.limits.outbox_stall_ms = 100;
+    let server = start(&config, &Arc::default()).await;
     let (mut ada, mut dead) = (Client::connect(&server).await, Client::connect(&server).await);
     dead.say(hello(&[])).await;
     assert_eq!(dead.hear().await["type"], "snapshot");
@@ -250,15 +249,16 @@ async fn a_client_that_takes_nothing_is_let_go() {
         ada.say(edit(seq, "/x", &format!("{seq} {text}"))).await;
         assert_eq!(ada.hear().await["seq"], seq + 1);
     }
-    tokio::time::sleep(stall * 4).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     while dead.frame().await.is_some() {}
 }
 
 #[tokio::test]
 async fn a_client_that_gives_no_sign_of_life_is_let_go() {
     let ping = Duration::from_millis(100);
-    let patience = Patience { ping, ..Patience::default() };
-    let server = start(&config(), &Arc::default(), patience).await;
+    let mut config = config();
+    config.limits.ping_ms = 100;
+    let server = start(&config, &Arc::default()).await;
     let (mut silent, mut alive) = (Client::connect(&server).await, Client::connect(&server).await);
     alive.say(hello(&[])).await;
     assert_eq!(alive.hear().await["type"], "snapshot");

@@ -8,11 +8,10 @@ use axum::extract::ws::Message;
 
 use crate::hub::Outgoing;
 use crate::ids::{DocumentId, StoreName, WorkspaceId};
-use crate::json::JsonLimits;
 use crate::protocol::codes::Closing;
 use crate::protocol::json;
 use crate::protocol::repo::{self, Ends, RepoFault, RepoMessage};
-use crate::workspace::{Delivery, Refusal, RepoDelivery, Request};
+use crate::workspace::{Delivery, Refusal, RepoDelivery, Request, WorkspaceLimits};
 
 /// What a frame comes to.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl Tongue {
     }
 
     /// What a frame says.
-    pub(super) fn hear(&self, frame: &Message, limits: &JsonLimits) -> Heard {
+    pub(super) fn hear(&self, frame: &Message, limits: &WorkspaceLimits) -> Heard {
         match (self, frame) {
             (Self::Json, Message::Text(text)) => Heard::Request(json::decode(text, limits)),
             (Self::Repo(repo), Message::Binary(bytes)) => repo.hear(bytes, limits),
@@ -102,7 +101,7 @@ impl Tongue {
 }
 
 impl Repo {
-    fn hear(&self, frame: &Bytes, limits: &JsonLimits) -> Heard {
+    fn hear(&self, frame: &Bytes, limits: &WorkspaceLimits) -> Heard {
         let message = match RepoMessage::decode(frame) {
             Ok(message) => message,
             Err(error) => return self.refuse(&error),
@@ -133,7 +132,7 @@ impl Repo {
             }
             (_, Some(_)) => {}
         }
-        let request = repo::request(message, limits);
+        let request = repo::request(message, &limits.json);
         request.map_or(Heard::Nothing, |request| Heard::Request(Request::Repo(request)))
     }
 

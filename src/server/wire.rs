@@ -1,18 +1,16 @@
 //! TCP as the server wants it: counted, watched, and closed so that the last word arrives.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use crate::limits;
 
@@ -23,35 +21,40 @@ const LINGER_BYTES_MAX: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
 /// Pause after a failed accept: most likely no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Accepts no more sockets than [`limits::SOCKETS_MAX`]; the others wait in the kernel's backlog.
+/// Accepts no more sockets than there are places; the others wait in the kernel's backlog.
 #[derive(Debug)]
 pub(super) struct Gate {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    stall: Duration,
 }
 
 impl Gate {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(limits::SOCKETS_MAX)) }
+    /// A gate for `sockets_max` at a time. A socket that takes nothing of what is written to it
+    /// for `stall` is given up.
+    pub(super) fn new(listener: TcpListener, sockets_max: usize, stall: Duration) -> Self {
+        let places = Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS)));
+        Self { listener, places, stall }
     }
-}
 
-impl Listener for Gate {
-    type Io = Wire;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
+    /// The next socket, as soon as there is one, and a place for it.
+    pub(super) async fn accept(&mut self) -> Wire {
         // The semaphore is never closed; if it were, an uncounted socket beats none.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, _address)) => {
                     // Patches are small and somebody waits for each.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "could not switch off Nagle's algorithm");
                     }
-                    let wire = Wire { stream: Some(stream), pulse: Arc::default(), _place: place };
-                    return (wire, address);
+                    return Wire {
+                        stream: Some(stream),
+                        pulse: Arc::default(),
+                        stall: self.stall,
+                        stalled: None,
+                        _place: place,
+                    };
                 }
                 Err(error) if is_of_one_socket(&error) => {}
                 Err(error) => {
@@ -60,10 +63,6 @@ impl Listener for Gate {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }
 
@@ -94,12 +93,6 @@ impl FarEnd {
     }
 }
 
-impl Connected<IncomingStream<'_, Gate>> for FarEnd {
-    fn connect_info(stream: IncomingStream<'_, Gate>) -> Self {
-        Self { pulse: Arc::clone(&stream.io().pulse) }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Pulse {
     written_bytes: AtomicU64,
@@ -112,20 +105,38 @@ pub(super) struct Wire {
     /// There until the wire is dropped.
     stream: Option<TcpStream>,
     pulse: Arc<Pulse>,
+    stall: Duration,
+    /// Runs out when the kernel has long taken nothing; there while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Wire {
+    pub(super) fn far_end(&self) -> FarEnd {
+        FarEnd { pulse: Arc::clone(&self.pulse) }
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = written {
+    /// Counts what the kernel took, and for how long it took nothing.
+    fn note(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(written) = written else {
+            let stall = self.stall;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+            return stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        self.stalled = None;
+        if let Ok(bytes) = written {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             self.pulse.written_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        written
+        Poll::Ready(written)
     }
 }
 
@@ -146,7 +157,7 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write(cx, bytes);
-        self.count(written)
+        self.note(cx, written)
     }
 
     fn poll_write_vectored(
@@ -155,7 +166,7 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write_vectored(cx, slices);
-        self.count(written)
+        self.note(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

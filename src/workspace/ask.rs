@@ -1,5 +1,7 @@
 //! What server code asks of a workspace, and gets answered when it is durable.
 
+use std::sync::Arc;
+
 use super::edit::Making;
 use super::effect::{Answer, Changes, Effect, Ticket};
 use super::input::{Ask, Author, Edit, Write};
@@ -129,14 +131,15 @@ impl Workspace {
 
     fn write(&mut self, write: &Write, now: Millis) -> Result<Told, Refusal> {
         let key = self.key(&write.store, None);
+        let config = Arc::clone(&self.config);
+        let limits = &config.limits.json;
         let store = self.store(&key)?;
         let base = match &write.base {
             Some(cursor) => store.state_at(cursor).or(Err(Refusal::Stale))?,
             None => store.document.state(),
         };
-        let (next, explicit) = next_state(&base.json(), &write.edit)?;
+        let (next, explicit) = next_state(&base.json(), &write.edit, limits)?;
         let before = store.document.json();
-        let limits = JsonLimits::default();
         if next.encoded_len() > limits.document_bytes_max.max(before.encoded_len()) {
             return Err(JsonError::TooLarge.into());
         }
@@ -162,10 +165,13 @@ impl Workspace {
 type Told = (Option<(StoreKey, Seq)>, Answer);
 
 /// What a base becomes by a change.
-fn next_state(base: &Json, edit: &Edit) -> Result<(Json, Option<Explicit>), Refusal> {
-    let limits = JsonLimits::default();
+fn next_state(
+    base: &Json,
+    edit: &Edit,
+    limits: &JsonLimits,
+) -> Result<(Json, Option<Explicit>), Refusal> {
     match edit {
-        Edit::Set(value) | Edit::Merge(value) | Edit::Update(value) => value.check(&limits)?,
+        Edit::Set(value) | Edit::Merge(value) | Edit::Update(value) => value.check(limits)?,
         Edit::Patch(_) => {}
     }
     let next = match edit {
@@ -182,7 +188,7 @@ fn next_state(base: &Json, edit: &Edit) -> Result<(Json, Option<Explicit>), Refu
             Json::Object(members)
         }
         Edit::Patch(patch) => {
-            let applied = patch.apply(base, &limits)?;
+            let applied = patch.apply(base, limits)?;
             return Ok((applied.json, applied.explicit));
         }
     };

@@ -2,7 +2,8 @@
 
 use crate::document::{Policy, Strings};
 use crate::ids::{DocumentId, StoreName};
-use crate::json::Json;
+use crate::json::{Json, JsonLimits};
+use crate::limits;
 
 /// The rules of a workspace; the same for every workspace of a server.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct WorkspaceConfig {
     pub stores: Vec<StoreConfig>,
     /// When a commit may be shown.
     pub durability: Durability,
+    /// What a client may bring in.
+    pub limits: WorkspaceLimits,
     /// What triggers are told about whose workspace this is (the original's `userId`).
     pub user_id: String,
     /// What triggers are told about the session of the workspace (the original's `sessionId`).
@@ -26,8 +29,31 @@ impl Default for WorkspaceConfig {
             create_stores: true,
             stores: Vec::new(),
             durability: Durability::Strict,
+            limits: WorkspaceLimits::default(),
             user_id: String::new(),
             session_id: String::new(),
+        }
+    }
+}
+
+/// What a client may bring into a workspace. What came in under larger limits stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspaceLimits {
+    /// What an edit may be, and what it may make of a store.
+    pub json: JsonLimits,
+    /// One session's presence, as compact JSON, in bytes.
+    pub presence_bytes_max: usize,
+    /// Stores of one workspace that everybody shares. Those of the configuration, and those that
+    /// are saved, are there whatever it says.
+    pub stores_max: usize,
+}
+
+impl Default for WorkspaceLimits {
+    fn default() -> Self {
+        Self {
+            json: JsonLimits::default(),
+            presence_bytes_max: limits::PRESENCE_BYTES_MAX,
+            stores_max: limits::STORES_MAX,
         }
     }
 }
@@ -103,7 +129,7 @@ impl WorkspaceConfig {
         self.create_stores || self.listed(name).is_some()
     }
 
-    fn listed(&self, name: &StoreName) -> Option<&StoreConfig> {
+    pub(super) fn listed(&self, name: &StoreName) -> Option<&StoreConfig> {
         self.stores.iter().find(|store| store.name == *name)
     }
 }

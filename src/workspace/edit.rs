@@ -7,7 +7,7 @@ use super::trigger::{self, Context, Firing};
 use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
 use crate::document::{DocumentError, Note, State};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
-use crate::json::{Applied, Json, JsonLimits, JsonOp, JsonPatch, Pointer, between};
+use crate::json::{Applied, Json, JsonOp, JsonPatch, Pointer, between};
 
 /// An edit of a JSON client.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Workspace {
         let miscounted = self.counts(id, key, Some(seq));
         let base = self.base(id, key, seq, None)?;
         let Applied { json: result, explicit } =
-            edit.patch.apply(&base.json(), &JsonLimits::default())?;
+            edit.patch.apply(&base.json(), &self.config.limits.json)?;
         let Some(session) = self.sessions.get(&id) else {
             return Ok(());
         };
@@ -210,8 +210,8 @@ impl Workspace {
     ) -> JsonPatch {
         let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
         let sent = self.base(id, key, seq, Some(committed)).ok().filter(|_| seq < committed);
-        let sent =
-            sent.and_then(|base| edit.patch.apply(&base.json(), &JsonLimits::default()).ok());
+        let limits = &self.config.limits.json;
+        let sent = sent.and_then(|base| edit.patch.apply(&base.json(), limits).ok());
         let Ok(store) = self.store(key) else {
             return JsonPatch::default();
         };

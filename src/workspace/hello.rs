@@ -11,7 +11,6 @@ use super::{Ready, Refusal, StoreKey, Workspace};
 use crate::document::SyncSession;
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Json, between};
-use crate::limits;
 
 impl Workspace {
     /// The stores that a hello is about: all, or those that it names, in the order of the stores.
@@ -234,7 +233,7 @@ impl Workspace {
 
     /// Keeps and shows what a session shows of itself.
     pub(super) fn presence(&mut self, id: SessionId, data: Json) {
-        if data.encoded_len() > limits::PRESENCE_BYTES_MAX {
+        if data.encoded_len() > self.config.limits.presence_bytes_max {
             self.complain(id, None, Refusal::Json(crate::json::JsonError::TooLarge));
             return;
         }

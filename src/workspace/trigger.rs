@@ -221,6 +221,7 @@ const ANY: JsonLimits = JsonLimits {
     depth_max: usize::MAX,
     key_bytes_max: usize::MAX,
     document_bytes_max: usize::MAX,
+    patch_ops_max: usize::MAX,
     forbid_prototype_keys: false,
 };
 

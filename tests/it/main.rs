@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod crdt;
 mod kill;
+mod limits;
 mod node;
 mod repo;
 mod samod;

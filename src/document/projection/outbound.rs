@@ -12,24 +12,27 @@ use super::DocumentError;
 use super::read::Reader;
 use super::value::read_scalar;
 use crate::json::{Array, Json, JsonLimits, Object};
-use crate::limits;
 
 /// The tree after the deltas, given the tree before them and the document after them.
 pub(super) fn apply(
     doc: &Automerge,
     before: &Json,
     deltas: &[Delta],
+    limits: &JsonLimits,
 ) -> Result<Json, DocumentError> {
     let mut tree = before.clone();
-    let json_limits = JsonLimits::default();
     for delta in deltas {
-        // What is let in here must be readable for ever after.
-        let depth = delta.path.len().saturating_add(usize::from(creates(&delta.action)));
-        if depth > limits::JSON_DEPTH_MAX {
+        // What is let in here must be readable for ever after. What came in under larger limits
+        // may still be written to.
+        if creates(&delta.action) && delta.path.len() >= limits.depth_max {
             return Err(DocumentError::TooDeep);
         }
         if let PatchAction::PutMap { key, .. } = &delta.action {
-            json_limits.check_key(key)?;
+            let stands = || match node_at(&tree, &delta.path) {
+                Some(Json::Object(object)) => object.contains_key(key),
+                _ => false,
+            };
+            limits.check_key(key).or_else(|error| if stands() { Ok(()) } else { Err(error) })?;
         }
         if apply_one(doc, &mut tree, delta).is_err() {
             // As with embedded blocks in rich text.

@@ -13,7 +13,7 @@ use crate::limits;
 pub(super) fn patch_from_json(json: &Json) -> Result<JsonPatch, PatchError> {
     let refuse = |op, kind| PatchError { op, kind };
     let ops = json.as_array().ok_or_else(|| refuse(0, malformed("a patch is an array")))?;
-    if ops.len() > limits::PATCH_OPS_MAX {
+    if ops.len() > limits::PATCH_OPS_CEILING {
         return Err(refuse(0, PatchErrorKind::TooManyOps));
     }
     let ops = ops.iter().enumerate();
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for JsonPatch {
                 let mut ops = Vec::new();
                 while let Some(parts) = items.next_element::<Parts>()? {
                     let refuse = |kind| A::Error::custom(PatchError { op: ops.len(), kind });
-                    if ops.len() == limits::PATCH_OPS_MAX {
+                    if ops.len() == limits::PATCH_OPS_CEILING {
                         return Err(refuse(PatchErrorKind::TooManyOps));
                     }
                     let op = parts.into_op().map_err(refuse)?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::arbitrary;
+use crate::limits;
 
 fn patch(ops: Value) -> JsonPatch {
     JsonPatch::from_json(&ops.into()).unwrap()
@@ -138,6 +139,13 @@ fn a_patch_has_a_limit_of_operations() {
     patch.ops.push(JsonOp::Remove { path: Pointer::root() });
     let error = patch.apply(&Json::Null, &JsonLimits::default()).unwrap_err();
     assert_eq!(error.kind, PatchErrorKind::TooManyOps);
+    let more = JsonLimits { patch_ops_max: patch.ops.len(), ..JsonLimits::default() };
+    assert!(patch.apply(&0_i64.into(), &more).is_ok());
+
+    patch.ops.resize(limits::PATCH_OPS_CEILING, JsonOp::Remove { path: Pointer::root() });
+    let text = serde_json::to_string(&patch).unwrap();
+    assert_eq!(serde_json::from_str::<JsonPatch>(&text).unwrap(), patch);
+    patch.ops.push(JsonOp::Remove { path: Pointer::root() });
     let text = serde_json::to_string(&patch).unwrap();
     assert!(serde_json::from_str::<JsonPatch>(&text).is_err());
     assert_eq!(malformed(&serde_json::from_str(&text).unwrap()).0, 0);
@@ -255,6 +263,7 @@ proptest! {
             document_bytes_max: base.encoded_len().max(200),
             key_bytes_max: usize::MAX,
             forbid_prototype_keys: true,
+            ..JsonLimits::default()
         };
         if let Ok(applied) = (JsonPatch { ops }).apply(&base, &limits) {
             prop_assert_eq!(applied.json.check(&limits), Ok(()));

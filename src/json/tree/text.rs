@@ -160,6 +160,7 @@ impl<'de> Deserialize<'de> for Json {
             depth_max: limits::JSON_DEPTH_MAX,
             key_bytes_max: usize::MAX,
             document_bytes_max: usize::MAX,
+            patch_ops_max: usize::MAX,
             forbid_prototype_keys: false,
         };
         let refusal = Cell::new(None);

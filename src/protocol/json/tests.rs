@@ -11,7 +11,7 @@ use automerge::ChangeHash;
 use std::sync::Arc;
 
 fn read(text: &str) -> Request {
-    decode(text, &JsonLimits::default())
+    decode(text, &WorkspaceLimits::default())
 }
 
 fn read_hello(text: &str) -> Hello {
@@ -170,7 +170,7 @@ fn a_garbled_patch_says_which_it_was() {
 
     let bad_pointer = format!(r#"{head},"seq":1,"patch":[{{"op":"remove","path":"x"}}]"#);
     check(&bad_pointer, both.0, both.1, "bad-patch");
-    let ops = vec![r#"{"op":"remove","path":"/x"}"#; limits::PATCH_OPS_MAX + 1].join(",");
+    let ops = vec![r#"{"op":"remove","path":"/x"}"#; limits::PATCH_OPS_CEILING + 1].join(",");
     check(&format!(r#"{head},"seq":1,"patch":[{ops}]"#), both.0, both.1, "too-many-ops");
     for depth in [65, 100, 200, 100_000] {
         let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));

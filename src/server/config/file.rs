@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Limits};
+use super::limits::LimitsTable;
+use super::{Config, ConfigError};
 use crate::document::{Policy, Strings};
 use crate::ids::StoreName;
 use crate::json::{Array, Identity, Json, JsonLimits, Object};
@@ -31,16 +32,6 @@ pub(super) struct File {
 enum DurabilityName {
     Strict,
     Relaxed,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsTable {
-    idle_ms: Option<u64>,
-    memory_bytes: Option<usize>,
-    outbox_bytes: Option<usize>,
-    frame_bytes: Option<usize>,
-    message_bytes: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,12 +70,13 @@ enum StringsName {
 impl File {
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
         let otherwise = Config::default();
+        let limits = self.limits.for_workspace()?;
         let mut names = BTreeSet::new();
         let mut stores = Vec::with_capacity(self.store.len());
         for table in self.store {
             let name = table.name.clone();
             let refuse = |message| ConfigError::Store { store: name.clone(), message };
-            let store = table.into_store().map_err(refuse)?;
+            let store = table.into_store(&limits.json).map_err(refuse)?;
             if !names.insert(store.name.clone()) {
                 return Err(refuse("it is listed twice".to_owned()));
             }
@@ -100,39 +92,20 @@ impl File {
             data: self.data.unwrap_or(otherwise.data),
             insecure: otherwise.insecure,
             origins: self.origins.unwrap_or(otherwise.origins),
-            limits: self.limits.into_limits()?,
+            limits: self.limits.for_server()?,
             workspace: WorkspaceConfig {
                 create_stores: self.create_stores.unwrap_or(otherwise.workspace.create_stores),
                 stores,
                 durability,
+                limits,
                 ..otherwise.workspace
             },
         })
     }
 }
 
-impl LimitsTable {
-    fn into_limits(self) -> Result<Limits, ConfigError> {
-        let otherwise = Limits::default();
-        let limits = Limits {
-            idle_ms: self.idle_ms.unwrap_or(otherwise.idle_ms),
-            memory_bytes: self.memory_bytes.unwrap_or(otherwise.memory_bytes),
-            outbox_bytes: self.outbox_bytes.unwrap_or(otherwise.outbox_bytes),
-            frame_bytes: self.frame_bytes.unwrap_or(otherwise.frame_bytes),
-            message_bytes: self.message_bytes.unwrap_or(otherwise.message_bytes),
-        };
-        if limits.frame_bytes > limits.message_bytes {
-            return Err(ConfigError::Value {
-                key: "limits.frame_bytes",
-                message: "a frame cannot be larger than the message it is part of".to_owned(),
-            });
-        }
-        Ok(limits)
-    }
-}
-
 impl StoreTable {
-    fn into_store(self) -> Result<StoreConfig, String> {
+    fn into_store(self, limits: &JsonLimits) -> Result<StoreConfig, String> {
         let name: StoreName = self.name.parse().map_err(|error| format!("{error}"))?;
         if let Some(path) = self.schema {
             // Better not to start than to let pass what the schema would refuse.
@@ -149,7 +122,7 @@ impl StoreTable {
             None => Json::Object(Object::new()),
             Some(value) => to_json(value).map_err(|error| format!("initial: {error}"))?,
         };
-        initial.check(&JsonLimits::default()).map_err(|error| format!("initial: {error}"))?;
+        initial.check(limits).map_err(|error| format!("initial: {error}"))?;
         Ok(StoreConfig {
             name,
             persistent: self.persistent.unwrap_or(!session),

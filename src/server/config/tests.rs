@@ -3,7 +3,8 @@
 use super::*;
 use crate::document::Strings;
 use crate::json::{Json, JsonLimits};
-use crate::workspace::{Durability, Scope};
+use crate::limits as bounds;
+use crate::workspace::{Durability, Scope, WorkspaceLimits};
 
 /// Reads a configuration from a file and an environment.
 #[expect(clippy::unwrap_in_result, reason = "the error is what is tested")]
@@ -27,6 +28,7 @@ fn without_a_file_everything_is_open() {
     assert_eq!(config.data, Path::new("./statehouse-data"));
     assert!(config.workspace.create_stores && config.workspace.stores.is_empty());
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.workspace.limits, WorkspaceLimits::default());
 }
 
 #[test]
@@ -38,13 +40,6 @@ fn every_key_means_something() {
         durability = "relaxed"
         create_stores = false
         origins = ["https://app.example"]
-
-        [limits]
-        idle_ms = 1
-        memory_bytes = 2
-        outbox_bytes = 3
-        frame_bytes = 4
-        message_bytes = 5
 
         [[store]]
         name = "chartState"
@@ -66,9 +61,6 @@ fn every_key_means_something() {
     .unwrap();
     assert_eq!((config.listen.as_str(), config.data.to_str()), ("127.0.0.1:0", Some("/srv/state")));
     assert_eq!(config.origins, ["https://app.example"]);
-    let limits =
-        Limits { idle_ms: 1, memory_bytes: 2, outbox_bytes: 3, frame_bytes: 4, message_bytes: 5 };
-    assert_eq!(config.limits, limits);
     let workspace = config.workspace;
     assert_eq!(workspace.durability, Durability::Relaxed);
     assert!(!workspace.create_stores);
@@ -105,6 +97,110 @@ fn stores_that_contradict_are_refused() {
     refused(&store("initial = { n = inf }"), "initial");
     refused(&store("initial = { __proto__ = 1 }"), "initial");
     refused("[limits]\nframe_bytes = 9\nmessage_bytes = 8", "limits.frame_bytes");
+}
+
+#[test]
+fn every_limit_can_be_set() {
+    let config = read(
+        "
+        [limits]
+        idle_ms = 1
+        memory_bytes = 2
+        outbox_bytes = 3
+        frame_bytes = 4
+        message_bytes = 5
+        sockets = 6
+        request_ms = 7
+        outbox_stall_ms = 8
+        ping_ms = 9
+        repo_ping_ms = 16
+        repo_message_bytes = 17
+        stores = 10
+        document_bytes = 1100
+        json_depth = 12
+        key_bytes = 13
+        patch_ops = 14
+        presence_bytes = 15
+        ",
+        &[],
+    )
+    .unwrap();
+    let limits = Limits {
+        idle_ms: 1,
+        memory_bytes: 2,
+        outbox_bytes: 3,
+        frame_bytes: 4,
+        message_bytes: 5,
+        sockets: 6,
+        request_ms: 7,
+        outbox_stall_ms: 8,
+        ping_ms: 9,
+        repo_ping_ms: 16,
+        repo_message_bytes: 17,
+    };
+    assert_eq!(config.limits, limits);
+    let json = JsonLimits {
+        document_bytes_max: 1_100,
+        depth_max: 12,
+        key_bytes_max: 13,
+        patch_ops_max: 14,
+        forbid_prototype_keys: true,
+    };
+    assert_eq!(
+        config.workspace.limits,
+        WorkspaceLimits { json, presence_bytes_max: 15, stores_max: 10 }
+    );
+}
+
+/// Each limit with its ceiling; one that is missing here is missing in the count, too.
+#[test]
+fn a_limit_lies_between_one_and_its_ceiling() {
+    let usize = |n: usize| u64::try_from(n).unwrap();
+    let ceilings = [
+        ("idle_ms", bounds::IDLE_MS_CEILING),
+        ("stores", usize(bounds::STORES_CEILING)),
+        ("document_bytes", usize(bounds::DOCUMENT_BYTES_CEILING)),
+        ("json_depth", usize(bounds::JSON_DEPTH_MAX)),
+        ("key_bytes", usize(bounds::KEY_BYTES_CEILING)),
+        ("patch_ops", usize(bounds::PATCH_OPS_CEILING)),
+        ("presence_bytes", usize(bounds::PRESENCE_BYTES_CEILING)),
+        ("sockets", usize(bounds::SOCKETS_CEILING)),
+        ("request_ms", bounds::REQUEST_MS_CEILING),
+        ("message_bytes", usize(bounds::MESSAGE_BYTES_CEILING)),
+        ("outbox_bytes", usize(bounds::OUTBOX_BYTES_CEILING)),
+        ("outbox_stall_ms", bounds::OUTBOX_STALL_MS_CEILING),
+        ("ping_ms", bounds::PING_MS_CEILING),
+        ("repo_ping_ms", bounds::PING_MS_CEILING),
+        ("repo_message_bytes", usize(bounds::REPO_MESSAGE_BYTES_CEILING)),
+        ("frame_bytes", usize(bounds::FRAME_BYTES_CEILING)),
+    ];
+    for (key, ceiling) in ceilings {
+        let with = |value: u64| {
+            let room = if key == "frame_bytes" { "message_bytes = 67108864\n" } else { "" };
+            // What is no larger than a message is a frame, so a small message needs a small one.
+            let small = if key == "message_bytes" && value == 1 { "frame_bytes = 1\n" } else { "" };
+            read(&format!("[limits]\n{room}{small}{key} = {value}"), &[])
+        };
+        for good in [1, ceiling] {
+            assert!(with(good).is_ok(), "{key} = {good}: {:?}", with(good));
+        }
+        for bad in [0, ceiling + 1] {
+            let error = with(bad).expect_err(key);
+            let expected = format!("limits.{key}: it is 1 to {ceiling}, and not {bad}");
+            assert_eq!(error, expected);
+        }
+    }
+    refused("[limits]\nmemory_bytes = 0", "limits.memory_bytes");
+    refused("[limits]\nping_ms = -1", "line 2");
+    let error = read("", &[("STATEHOUSE_LIMITS__JSON_DEPTH", "65")]).unwrap_err();
+    assert!(error.contains("limits.json_depth"), "{error}");
+}
+
+#[test]
+fn an_initial_state_keeps_to_the_limits() {
+    let store = "[[store]]\nname = \"a\"\ninitial = { longer = 1 }";
+    assert!(read(&format!("[limits]\nkey_bytes = 6\n{store}"), &[]).is_ok());
+    refused(&format!("[limits]\nkey_bytes = 5\n{store}"), "initial: a key is too long");
 }
 
 #[test]

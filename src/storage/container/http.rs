@@ -67,6 +67,12 @@ impl HttpContainer {
         })
     }
 
+    /// Holds what the container says against these limits; without, they are the usual ones.
+    #[must_use]
+    pub fn with_limits(self, limits: JsonLimits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Where a store is. No character of its name needs escaping.
     fn url(&self, store: &StoreName) -> String {
         format!("{}/stores/{store}", self.base)

@@ -1,0 +1,68 @@
+//! From an accepted socket to its requests: HTTP/1.1 on each, until it is upgraded or closed.
+//!
+//! This is hyper itself and not `axum::serve`, which would wait for ever for a client to send its
+//! request, and so let anybody hold all places with sockets that say nothing.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
+
+use super::wire::{Gate, Wire};
+
+/// Accepts sockets and serves each, until the sender of `ending` is dropped. Requests that came
+/// before are still answered.
+///
+/// A client has `request` from when it may begin with a request until its head must be there.
+pub(super) async fn serve(
+    mut gate: Gate,
+    routes: Router,
+    request: Duration,
+    mut ending: watch::Receiver<()>,
+) {
+    let end = ending.clone();
+    let accepting = async {
+        loop {
+            let wire = gate.accept().await;
+            tokio::spawn(serve_one(wire, routes.clone(), request, end.clone()));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        _dropped = ending.changed() => {}
+    }
+}
+
+async fn serve_one(wire: Wire, routes: Router, request: Duration, mut ending: watch::Receiver<()>) {
+    let far_end = wire.far_end();
+    let routes = TowerToHyperService::new(routes);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(far_end.clone()));
+        routes.call(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(request)
+        .serve_connection(TokioIo::new(wire), answer)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let done = tokio::select! {
+        done = serving.as_mut() => done,
+        _dropped = ending.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = done {
+        // Whatever is wrong with it, it is one client's doing.
+        tracing::trace!(%error, "a socket ended before its request was answered");
+    }
+}
