@@ -3,6 +3,7 @@
 mod accept;
 pub mod config;
 mod genesis;
+mod listing;
 mod origin;
 mod outbox;
 mod problem;
@@ -196,6 +197,7 @@ fn router(seats: Seats) -> Router {
         .route("/automerge", any(open_repo_socket))
         .route("/stores/{store}/genesis", get(genesis::serve));
     Router::new()
+        .route("/v1/workspaces/{workspace}", get(listing::serve))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(is_ready))
         .nest("/v1/workspaces/{workspace}", workspace)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::Making;
-use super::effect::{Answer, Changes, Effect, Ticket};
+use super::effect::{Answer, Changes, Effect, Overview, Ticket};
 use super::input::{Ask, Author, Edit, Write};
 use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
@@ -49,7 +49,7 @@ impl Workspace {
     fn ready_for(&mut self, ask: &Ask) -> Ready {
         let names = match ask {
             Ask::Get { store } | Ask::Write(Write { store, .. }) => vec![store.clone()],
-            Ask::States | Ask::ChangesSince { .. } => self.shared_names(),
+            Ask::Overview | Ask::States | Ask::ChangesSince { .. } => self.shared_names(),
             Ask::Stores | Ask::Flush => Vec::new(),
         };
         let mut ready = Ready::Now;
@@ -79,6 +79,7 @@ impl Workspace {
                 };
                 Ok((None, Answer::Stores(names.into_iter().map(persistent).collect())))
             }
+            Ask::Overview => Ok((None, self.overview())),
             Ask::States => Ok((None, self.states())),
             Ask::ChangesSince { since, otherwise } => {
                 let mut changes = Changes::default();
@@ -90,6 +91,18 @@ impl Workspace {
             }
             Ask::Flush => Ok((None, Answer::Flushed)),
         }
+    }
+
+    fn overview(&mut self) -> Answer {
+        let mut overview = Vec::new();
+        for name in self.shared_names() {
+            let key = self.key(&name, None);
+            let stand = self.store(&key).ok();
+            let stand = stand.map(|store| (store.cursor(), store.document.json().encoded_len()));
+            let persistent = self.config.store(&name).persistent;
+            overview.push(Overview { store: name, persistent, stand });
+        }
+        Answer::Overview(overview)
     }
 
     fn states(&mut self) -> Answer {

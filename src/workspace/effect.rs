@@ -173,6 +173,8 @@ pub enum Answer {
     },
     /// The stores, those of the configuration first; each with whether it is persistent.
     Stores(Vec<(StoreName, bool)>),
+    /// All stores, those of the configuration first.
+    Overview(Vec<Overview>),
     /// The state of every store that could be read.
     States {
         /// In registration order.
@@ -184,6 +186,17 @@ pub enum Answer {
     Changes(Changes),
     /// All that was written before the question is durable; stores that lost commits are named.
     Flushed,
+}
+
+/// A store, as [`Ask::Overview`](crate::workspace::Ask::Overview) sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The store.
+    pub store: StoreName,
+    /// Whether it is kept in the log.
+    pub persistent: bool,
+    /// Where it stands, and its length as compact JSON, in bytes; `None`: it cannot be read.
+    pub stand: Option<(Cursor, usize)>,
 }
 
 /// The answer to [`Ask::ChangesSince`](crate::workspace::Ask::ChangesSince).

@@ -242,6 +242,8 @@ pub enum Ask {
     Write(Write),
     /// The names of all stores, those of the configuration first.
     Stores,
+    /// Where every store stands and how large it is, in the same order.
+    Overview,
     /// The state of every store, in the order of their names' registration.
     States,
     /// What changed after the given seqs; stores that are not named count from their beginning.

@@ -16,6 +16,7 @@ mod client;
 mod crdt;
 mod kill;
 mod limits;
+mod listing;
 mod node;
 mod repo;
 mod samod;

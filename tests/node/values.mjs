@@ -55,7 +55,8 @@ crdt.edit((doc) => {
   doc.made.uint = new Automerge.Uint(7);
 });
 await until(() => json.state.made, () => "the CRDT client's values have arrived");
-const { made } = json.state;
+// A copy: the client changes its state in place.
+const made = structuredClone(json.state.made);
 
 // Both edit one value at the same moment.
 await agreement(json, crdt);

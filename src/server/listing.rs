@@ -1,0 +1,110 @@
+//! `GET /v1/workspaces/{workspace}`: its stores, where each stands and how large it is.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::Seats;
+use super::problem::Problem;
+use crate::hub::HubError;
+use crate::ids::{DocumentId, WorkspaceId};
+use crate::protocol::codes;
+use crate::workspace::{Answer, Ask, Overview};
+
+/// The stores of a workspace, in the order in which a hello is answered.
+#[derive(Debug, Serialize)]
+pub(super) struct Listing {
+    workspace: String,
+    stores: Vec<Entry>,
+}
+
+/// One store. What is only known of a store that can be read is left out where it cannot.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    name: String,
+    /// The id under which Automerge repositories know it.
+    document_id: String,
+    automerge_url: String,
+    persistent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// The Automerge heads, in hex, sorted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<Vec<String>>,
+    /// The length of the state as compact JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unavailable: bool,
+}
+
+impl Entry {
+    fn new(workspace: &WorkspaceId, overview: Overview) -> Self {
+        let Overview { store, persistent, stand } = overview;
+        let (cursor, bytes) = stand.unzip();
+        let id = DocumentId::of(workspace, &store);
+        Self {
+            name: store.to_string(),
+            document_id: id.to_string(),
+            automerge_url: id.url(),
+            persistent,
+            seq: cursor.as_ref().map(|cursor| cursor.seq.0),
+            unavailable: cursor.is_none(),
+            heads: cursor.map(|cursor| cursor.heads.iter().map(ToString::to_string).collect()),
+            bytes,
+        }
+    }
+}
+
+/// Answers with the stores that all sessions share. It loads them; what it tells of is durable.
+pub(super) async fn serve(
+    State(seats): State<Seats>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Listing>, Problem> {
+    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
+    let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
+    let workspace: WorkspaceId = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
+    seats.check_running()?;
+    let answer = seats.hub.ask(&workspace, Ask::Overview).await.map_err(|error| {
+        tracing::warn!(%workspace, %error, "the stores of a workspace could not be listed");
+        refused(&error)
+    })?;
+    let Answer::Overview(stores) = answer else {
+        let detail = "the workspace answered another question";
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
+    };
+    let stores = stores.into_iter().map(|store| Entry::new(&workspace, store)).collect();
+    Ok(Json(Listing { workspace: workspace.to_string(), stores }))
+}
+
+/// All of it passes: the client may ask again.
+fn refused(error: &HubError) -> Problem {
+    let (code, detail) = match error {
+        HubError::Refused(refusal) => (codes::error_code(refusal), refusal.to_string()),
+        // What the disk says is for the log.
+        HubError::Storage(_) => ("unavailable", "the workspace cannot be opened".to_owned()),
+        HubError::Closed => ("shutting-down", "the server is about to stop".to_owned()),
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_named() {
+        let (workspace, store) = ("w".parse().unwrap(), "a".parse().unwrap());
+        let id = DocumentId::of(&workspace, &store);
+        let overview = Overview { store, persistent: true, stand: None };
+        let entry = serde_json::to_value(Entry::new(&workspace, overview)).unwrap();
+        let expected = serde_json::json!({
+            "name": "a", "documentId": id.to_string(), "automergeUrl": format!("automerge:{id}"),
+            "persistent": true, "unavailable": true,
+        });
+        assert_eq!(entry, expected);
+    }
+}
