@@ -224,5 +224,5 @@ fn actors(input: &mut Input<'_>, limits: &GuardLimits, ordered: bool) -> Checked
         }
         last = Some(next);
     }
-    u64::try_from(count).map_err(|_| malformed("a length"))
+    u64::try_from(count).map_err(|_wide| malformed("a length"))
 }

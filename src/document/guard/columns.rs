@@ -6,6 +6,7 @@
 //! has another hash.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::inflate::Inflater;
 use super::input::Input;
@@ -126,7 +127,7 @@ pub(super) fn list(input: &mut Input<'_>, known: &[Known], deflated: bool) -> Ch
     }
     let mut columns: Vec<(Known, bool, usize)> = Vec::with_capacity(count);
     for _ in 0..count {
-        let spec = u32::try_from(input.number()?).map_err(|_| malformed("a column"))?;
+        let spec = u32::try_from(input.number()?).map_err(|_wide| malformed("a column"))?;
         let is_deflated = spec & DEFLATED != 0;
         let column = known.iter().find(|(known, _)| *known == spec & !DEFLATED);
         let column = column.ok_or_else(|| malformed("a column that there is not"))?;
@@ -134,7 +135,7 @@ pub(super) fn list(input: &mut Input<'_>, known: &[Known], deflated: bool) -> Ch
         if !after || (is_deflated && !deflated) {
             return Err(malformed("the order or form of columns"));
         }
-        let length = usize::try_from(input.number()?).map_err(|_| malformed("a length"))?;
+        let length = usize::try_from(input.number()?).map_err(|_wide| malformed("a length"))?;
         columns.push((*column, is_deflated, length));
     }
     Ok(Listed { columns })
@@ -177,7 +178,7 @@ impl Listed {
                 } else {
                     Cow::Borrowed(bytes)
                 };
-                Rows { actors, limits, rows: 0, sum: 0 }.count(*holds, &bytes)?
+                Counter { actors, limits, rows: 0, sum: 0 }.count(*holds, &bytes)?
             };
             counted.push(Counted { spec: *spec, holds: *holds, rows, sum });
         }
@@ -227,14 +228,14 @@ impl Counts {
 }
 
 /// The counting of one column.
-struct Rows<'a> {
+struct Counter<'a> {
     actors: u64,
     limits: &'a GuardLimits,
     rows: u64,
     sum: u64,
 }
 
-impl Rows<'_> {
+impl Counter<'_> {
     fn count(mut self, holds: Holds, bytes: &[u8]) -> Checked<(u64, u64)> {
         let mut input = Input::new(bytes);
         match holds {
@@ -250,11 +251,9 @@ impl Rows<'_> {
                 self.runs(&mut input, |input| text(input, longest), |_, _, _| Ok(()))?;
             }
             _ => {
-                self.runs(
-                    &mut input,
-                    |input| input.number(),
-                    |rows, number, times| rows.number(holds, number, times),
-                )?;
+                self.runs(&mut input, number, |rows, number, times| {
+                    rows.number(holds, number, times)
+                })?;
             }
         }
         Ok((self.rows, self.sum))
@@ -303,23 +302,27 @@ impl Rows<'_> {
         while !input.is_empty() {
             let length = input.signed()?;
             let rows = length.unsigned_abs();
-            if length < 0 {
-                self.grow(rows)?;
-                for _ in 0..rows {
+            match length.cmp(&0) {
+                Ordering::Less => {
+                    self.grow(rows)?;
+                    for _ in 0..rows {
+                        let value = read(input)?;
+                        each(self, Some(value), 1)?;
+                    }
+                }
+                Ordering::Greater => {
+                    self.grow(rows)?;
                     let value = read(input)?;
-                    each(self, Some(value), 1)?;
+                    each(self, Some(value), rows)?;
                 }
-            } else if length > 0 {
-                self.grow(rows)?;
-                let value = read(input)?;
-                each(self, Some(value), rows)?;
-            } else {
-                let rows = input.number()?;
-                if rows == 0 {
-                    return Err(malformed("an empty run"));
+                Ordering::Equal => {
+                    let rows = input.number()?;
+                    if rows == 0 {
+                        return Err(malformed("an empty run"));
+                    }
+                    self.grow(rows)?;
+                    each(self, None, rows)?;
                 }
-                self.grow(rows)?;
-                each(self, None, rows)?;
             }
         }
         Ok(())
@@ -329,17 +332,13 @@ impl Rows<'_> {
     /// is enough.
     fn deltas(&mut self, input: &mut Input<'_>, least: i64, most: i64) -> Checked<()> {
         let mut value = 0_i128;
-        self.runs(
-            input,
-            |input| input.signed(),
-            |_, delta, times| {
-                if let Some(delta) = delta {
-                    value += i128::from(delta) * i128::from(times);
-                }
-                let bounded = i128::from(least) <= value && value <= i128::from(most);
-                if bounded { Ok(()) } else { Err(malformed("a counter out of range")) }
-            },
-        )
+        self.runs(input, signed, |_, delta, times| {
+            if let Some(delta) = delta {
+                value += i128::from(delta) * i128::from(times);
+            }
+            let bounded = i128::from(least) <= value && value <= i128::from(most);
+            if bounded { Ok(()) } else { Err(malformed("a counter out of range")) }
+        })
     }
 
     fn flags(&mut self, input: &mut Input<'_>) -> Checked<()> {
@@ -361,5 +360,13 @@ fn text(input: &mut Input<'_>, longest: usize) -> Checked<()> {
     if bytes.len() > longest {
         return Err(too_many("bytes in a key or message"));
     }
-    std::str::from_utf8(bytes).map(|_| ()).map_err(|_| malformed("text that is not UTF-8"))
+    std::str::from_utf8(bytes).map(|_| ()).map_err(|error| malformed(&error.to_string()))
+}
+
+fn number(input: &mut Input<'_>) -> Checked<u64> {
+    input.number()
+}
+
+fn signed(input: &mut Input<'_>) -> Checked<i64> {
+    input.signed()
 }

@@ -37,7 +37,7 @@ impl Inflater {
         let most = most.min(self.left);
         let (mut step, mut size) = ([0; STEP_BYTES], 0_usize);
         loop {
-            let read = decoder.read(&mut step).map_err(|_| malformed("what is deflated"))?;
+            let read = decoder.read(&mut step).map_err(|error| malformed(&error.to_string()))?;
             if read == 0 {
                 break;
             }
@@ -57,7 +57,7 @@ impl Inflater {
     pub(super) fn inflate(&mut self, deflated: &[u8], most: usize) -> Checked<Vec<u8>> {
         let mut inflated = Vec::with_capacity(self.measure(deflated, most)?);
         let read = DeflateDecoder::new(deflated).read_to_end(&mut inflated);
-        read.map_err(|_| malformed("what is deflated"))?;
+        read.map_err(|error| malformed(&error.to_string()))?;
         Ok(inflated)
     }
 }

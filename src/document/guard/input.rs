@@ -69,7 +69,7 @@ impl<'a> Input<'a> {
                 if byte & 0x40 != 0 {
                     number -= 1 << (shift + LEB_BITS);
                 }
-                return i64::try_from(number).map_err(|_| malformed("a number beyond 64 bits"));
+                return i64::try_from(number).map_err(|_wide| malformed("a number beyond 64 bits"));
             }
         }
         Err(malformed("a number beyond 64 bits"))
@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
     /// A number of bytes or things, each of which takes at least a byte of what is left.
     pub(super) fn length(&mut self) -> Checked<usize> {
         let number = self.number()?;
-        let length = usize::try_from(number).map_err(|_| malformed("a length"))?;
+        let length = usize::try_from(number).map_err(|_wide| malformed("a length"))?;
         if length > self.0.len() { Err(malformed("a length beyond the end")) } else { Ok(length) }
     }
 

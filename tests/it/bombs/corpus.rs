@@ -117,7 +117,9 @@ fn checksum(kind: u8, contents: &[&[u8]], length: usize) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update([kind]);
     hasher.update(leb(length as u64));
-    contents.iter().for_each(|part| hasher.update(part));
+    for part in contents {
+        hasher.update(part);
+    }
     hasher.finalize()[..4].to_vec()
 }
 
@@ -129,7 +131,9 @@ fn head(seq: u64, start: u64) -> Vec<u8> {
 
 fn columns(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = listed(columns);
-    columns.iter().for_each(|(_, column)| bytes.extend(column));
+    for (_, column) in columns {
+        bytes.extend(column);
+    }
     bytes
 }
 
@@ -208,7 +212,9 @@ fn many_changes() -> Vec<u8> {
     ];
     let none: [(u64, Vec<u8>); 0] = [];
     let mut bytes = [&[1, 1, 7][..], &[0], &listed(&changes), &listed(&none)].concat();
-    changes.iter().for_each(|(_, column)| bytes.extend(column));
+    for (_, column) in &changes {
+        bytes.extend(column);
+    }
     sealed(DOCUMENT, &bytes)
 }
 
