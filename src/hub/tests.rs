@@ -398,19 +398,22 @@ async fn the_least_recently_used_of_the_idle_make_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detach_is_not_lost_when_the_mailbox_is_full() {
     let (hub, log) = start(HubConfig { idle_ms_max: 1, ..config() });
-    let (alice, _) = attach(&hub, "w").await;
+    // One session alone may not have so many messages under way.
+    let mut sessions = Vec::new();
+    for _ in 0..=limits::MAILBOX_INPUTS_MAX / limits::SESSION_WAITING_MESSAGES_MAX {
+        sessions.push(Arc::new(attach(&hub, "w").await.0));
+    }
     log.hold(Held { reads: true, ..Held::default() });
     // As many answers of the log as a turn takes, and the workspace takes nothing new.
     let stores = (0..limits::TURN_INPUTS_MAX).map(|n| format!("s{n}").parse().unwrap());
     let all = Hello { stores: Some(stores.collect()), ..Hello::default() };
-    alice.say(Request::Hello(all)).await.unwrap();
+    sessions[0].say(Request::Hello(all)).await.unwrap();
     a_moment().await;
     let presence = || Request::Presence { data: json("1") };
-    let alice = Arc::new(alice);
     let mut full = tokio::task::JoinSet::new();
-    for _ in 0..=limits::MAILBOX_INPUTS_MAX {
-        let alice = Arc::clone(&alice);
-        full.spawn(async move { alice.say(presence()).await.unwrap() });
+    for n in 0..=limits::MAILBOX_INPUTS_MAX {
+        let session = Arc::clone(&sessions[n % sessions.len()]);
+        full.spawn(async move { session.say(presence()).await.unwrap() });
     }
     until("the mailbox is full", || {
         while full.try_join_next().is_some() {}
@@ -419,7 +422,7 @@ async fn a_detach_is_not_lost_when_the_mailbox_is_full() {
     .await;
     full.abort_all();
     while full.join_next().await.is_some() {}
-    drop(alice);
+    drop(sessions);
     a_moment().await;
     log.hold(Held::default());
     until("nobody is attached", || hub.holding().workspaces == 0).await;

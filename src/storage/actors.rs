@@ -68,7 +68,7 @@ mod tests {
         #[test]
         fn owners_come_back_as_they_were(owners in btree_map(any::<[u8; 16]>(), 0..4_u64, 0..40)) {
             let owners = owners.into_iter().map(|(actor, owner)| (actor, Owner(owner)));
-            let actors = Actors::from_iter(owners);
+            let actors = owners.collect::<Actors>();
             let bytes = encode(&actors).unwrap();
             prop_assert_eq!(decode(&bytes), Some(actors));
             for cut in 0..bytes.len() {

@@ -146,8 +146,8 @@ fn json_and_repo_clients_edit_one_store() {
     });
     assert_eq!(facts["as_json_sees"], made);
     assert_eq!(facts["seen_by_json"], json!({"title": "from repo", "body": "hello world"}));
-    let merged = json!({"title": "from repo", "body": "HELLO brave world", "added": "by json"});
-    assert_eq!(facts["merged"], merged, "text is merged by character");
+    let merged = json!({"title": "from repo", "body": "hello brave world", "added": "by json"});
+    assert_eq!(facts["merged"], merged, "a JSON client sets a string that is not declared text");
     let kinds =
         json!({"title": "scalar", "counter": "counter", "text": "string", "added": "string"});
     assert_eq!(facts["kinds"], kinds);
@@ -223,7 +223,9 @@ fn raw_sockets_disturb_nobody() {
     assert_eq!(facts["numbers_and_undefined"]["fate"], "nothing");
     assert_eq!(facts["hostile_sync"]["payloads"], 9);
     for (payload, fate) in facts["hostile_sync"]["fates"].as_object().unwrap() {
-        assert!(refused(fate) || payload == "no_entries", "{payload}: {fate}");
+        // Filters are never looked into, so one that would end an Automerge peer is harmless.
+        let is_filter = ["no_entries", "huge"].contains(&&**payload);
+        assert!(refused(fate) || is_filter, "{payload}: {fate}");
     }
     assert_eq!(facts["flood"], json!({"words": 5_000}));
     assert_eq!(facts["loops"], json!({"heard": [10, 10], "echoes": 0}));

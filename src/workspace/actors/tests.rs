@@ -82,7 +82,7 @@ fn an_actor_that_was_derived_belongs_with_its_own() {
     assert_eq!(derived.len(), 200, "each beside the others");
     for actor in derived {
         let mut actors = Actors::default();
-        actors.note("ann", &[actor.clone()]);
+        actors.note("ann", from_ref(&actor));
         assert!(taken(&actors, "bob", 1) && !taken(&actors, "ann", 1), "{actor}");
     }
 }

@@ -26,19 +26,20 @@ impl Replica {
         let sync = BTreeMap::from([(STORE.parse().unwrap(), sync)]);
         let request = Request::Hello(Hello { caps, sync, ..Hello::default() });
         let turn = vec![attach, Input::say(replica.session, request)];
-        assert_eq!(replica.talk(workspace, turn), Ok(()));
+        assert_eq!(replica.talk(workspace, turn), []);
         replica
     }
 
-    fn write(&mut self, workspace: &mut Workspace, json: &str) -> Result<(), Refusal> {
+    fn write(&mut self, workspace: &mut Workspace, json: &str) -> Vec<Refusal> {
         let base = self.document.state();
         let next = serde_json::from_str(json).unwrap();
         self.document.write(&base, &next, None, NOTE).unwrap();
         self.talk(workspace, Vec::new())
     }
 
-    /// Goes on until there is nothing to say. Gives the first error that it is told of.
-    fn talk(&mut self, workspace: &mut Workspace, mut turn: Vec<Input>) -> Result<(), Refusal> {
+    /// Goes on until there is nothing to say. Gives the errors that it is told of.
+    fn talk(&mut self, workspace: &mut Workspace, mut turn: Vec<Input>) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
         loop {
             for effect in workspace.handle(std::mem::take(&mut turn), Millis(1)) {
                 match effect {
@@ -48,12 +49,14 @@ impl Replica {
                         self.sync.receive(&mut self.document, &message.encode());
                     }
                     Effect::Deliver { delivery: Delivery::Error { refusal, .. }, .. } => {
-                        return Err(refusal);
+                        refusals.push(refusal);
                     }
                     _ => {}
                 }
             }
-            let Some(message) = self.sync.generate(&self.document) else { return Ok(()) };
+            let Some(message) = self.sync.generate(&self.document) else {
+                return refusals;
+            };
             let request = Request::Sync { store: STORE.parse().unwrap(), message };
             turn.push(Input::say(self.session, request));
         }
@@ -73,7 +76,7 @@ fn a_change_under_somebody_elses_actor_is_refused() {
     let mut workspace = open(&config, 0);
     let (anns, other) = ([1; 16], [2; 16]);
     let mut ann = Replica::join(&mut workspace, 1, "ann", anns);
-    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), Ok(()));
+    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
     for (session, (user, actor)) in
         (2..).zip([("bob", anns), (ANONYMOUS, anns), ("ann", SERVER), (ANONYMOUS, SERVER)])
     {
@@ -82,14 +85,14 @@ fn a_change_under_somebody_elses_actor_is_refused() {
         thief.document.sign_as(&actor);
         let refused = thief.write(&mut workspace, r#"{"n":2}"#);
         let taken = ActorTaken { actor: actor.as_slice().into() };
-        assert_eq!(refused, Err(Refusal::ActorTaken(taken)), "{user}");
+        assert_eq!(refused, [Refusal::ActorTaken(taken)], "{user}");
         assert_eq!(state(&mut workspace), r#"{"n":1}"#);
     }
     // Ann goes on, on another device too.
-    assert_eq!(ann.write(&mut workspace, r#"{"n":3}"#), Ok(()));
+    assert_eq!(ann.write(&mut workspace, r#"{"n":3}"#), []);
     let mut phone = Replica::join(&mut workspace, 9, "ann", other);
     phone.document.sign_as(&anns);
-    assert_eq!(phone.write(&mut workspace, r#"{"n":4}"#), Ok(()));
+    assert_eq!(phone.write(&mut workspace, r#"{"n":4}"#), []);
     assert_eq!(state(&mut workspace), r#"{"n":4}"#);
 }
 
@@ -99,9 +102,9 @@ fn what_the_document_has_may_be_passed_on_by_everyone() {
     let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
     let mut workspace = open(&config, 0);
     let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
-    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), Ok(()));
+    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
     let mut bob = Replica::join(&mut workspace, 2, "bob", [2; 16]);
-    assert_eq!(bob.write(&mut workspace, r#"{"n":2}"#), Ok(()));
+    assert_eq!(bob.write(&mut workspace, r#"{"n":2}"#), []);
     let store = workspace.store(&StoreKey { name: STORE.parse().unwrap(), owner: None }).unwrap();
 
     // All that Bob has, as if he had never talked to this server.

@@ -94,7 +94,7 @@ joined.edit((state) => {
   state.added = "by json";
 });
 peer.splice(born, ["body"], 0, 5, "HELLO");
-const both = (state) => state.added === "by json" && state.body === "HELLO brave world";
+const both = (state) => state.added === "by json" && state.body === "hello brave world";
 const merged = await agreementOn(both, [peer, born], view(joined));
 await Promise.all([acked(joined), peer.saved(born)]);
 kinds.added = kind(born.doc().added);
