@@ -7,6 +7,7 @@
 
 mod actors;
 mod client;
+mod repo;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

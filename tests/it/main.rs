@@ -21,5 +21,6 @@ mod node;
 mod repo;
 mod samod;
 mod server;
+mod slow;
 mod transcript;
 mod transcripts;

@@ -100,6 +100,20 @@ fn ephemera_reach_everybody_else_once_and_in_order() {
 }
 
 #[test]
+fn presence_crosses_the_dialects() {
+    if !available("repo/crossing.mjs") {
+        return;
+    }
+    let facts = play("repo/crossing.mjs", &[], &mut Server::start());
+    let expected = json!({
+        "met": {"name": "json", "cursor": 1}, "user": "anonymous",
+        "data": {"name": "a", "cursor": 7}, "still_there": [true], "goodbye": true,
+        "named_after": true,
+    });
+    assert_eq!(facts, expected);
+}
+
+#[test]
 fn the_stock_presence_works() {
     if !available("repo/presence.mjs") {
         return;
@@ -224,7 +238,7 @@ fn raw_sockets_disturb_nobody() {
     assert_eq!(facts["hostile_sync"]["payloads"], 9);
     for (payload, fate) in facts["hostile_sync"]["fates"].as_object().unwrap() {
         // Filters are never looked into, so one that would end an Automerge peer is harmless.
-        let is_filter = ["no_entries", "huge"].contains(&&**payload);
+        let is_filter = ["probes", "no_bits", "no_entries", "huge"].contains(&&**payload);
         assert!(refused(fate) || is_filter, "{payload}: {fate}");
     }
     assert_eq!(facts["flood"], json!({"words": 5_000}));

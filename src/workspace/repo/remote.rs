@@ -93,7 +93,13 @@ impl Workspace {
         let Some(storage) = self.peer(id).and_then(|peer| peer.storage.clone()) else {
             return;
         };
-        self.pass_on(id, key, vec![(storage, RemoteHeads { heads, time: now })]);
+        // What the peer says itself is newer than all that was known, whatever the clock says.
+        let known = self.remote.heads.get(&(key.name.clone(), storage.clone()));
+        if known.is_some_and(|known| known.heads == heads) {
+            return;
+        }
+        let time = known.map_or(now, |known| now.max(Millis(known.time.0.saturating_add(1))));
+        self.pass_on(id, key, vec![(storage, RemoteHeads { heads, time })]);
     }
 
     /// A peer tells what it has heard of others.
