@@ -171,6 +171,9 @@ fn every_file_is_compiled() {
     let it: Vec<_> =
         rust_files().into_iter().filter(|file| file.path.starts_with("tests/it/")).collect();
     report(&unreachable_files(&it, &["tests/it/main.rs"]));
+    let sockets = |file: &Source| file.path.starts_with("benches/sockets/");
+    let sockets: Vec<_> = rust_files().into_iter().filter(sockets).collect();
+    report(&unreachable_files(&sockets, &["benches/sockets/main.rs"]));
 }
 
 #[test]
@@ -186,8 +189,11 @@ fn no_file_names_a_machine() {
 }
 
 #[test]
-fn the_npm_lockfile_names_no_mirror() {
-    let lock = read("tests/node/package-lock.json");
-    assert!(lock.contains("\"integrity\""), "packages are pinned by their hash");
-    assert!(!lock.contains("\"resolved\""), "packages come from whichever registry npm is set to");
+fn the_npm_lockfiles_name_no_mirror() {
+    for folder in ["tests", "benches"] {
+        let lock = read(&format!("{folder}/node/package-lock.json"));
+        assert!(lock.contains("\"integrity\""), "packages are pinned by their hash");
+        let resolved = lock.contains("\"resolved\"");
+        assert!(!resolved, "packages come from whichever registry npm is set to");
+    }
 }
