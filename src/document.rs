@@ -27,7 +27,7 @@ pub(crate) use sync::stock::StockSession;
 pub use sync::{Incoming, Received, SyncMessage, SyncSession};
 
 use crate::ids::Millis;
-use crate::json::{Entry, Explicit, Json, JsonError, JsonLimits, Key};
+use crate::json::{Entry, Explicit, Identity, Json, JsonError, JsonLimits, Key, between};
 use crate::limits;
 use shield::Shield;
 
@@ -205,7 +205,7 @@ impl Document {
 
     /// Whether all of these changes are in the document.
     pub fn knows(&self, heads: &[ChangeHash]) -> bool {
-        heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some())
+        knows(&self.doc, heads)
     }
 
     /// The state at some heads. It walks the document: keep what it returns.
@@ -276,7 +276,7 @@ impl Document {
         projection::write(&mut tx, &self.policy, entries)?;
         let (hash, _) = tx.commit_with(note.options());
         let change = hash.and_then(|hash| copy.get_change_by_hash(&hash));
-        if let Some(change) = change.clone() {
+        if let Some(change) = &change {
             self.receive_one(change)?;
         }
         Ok(change)
@@ -296,34 +296,65 @@ impl Document {
     /// Receives changes made elsewhere, in causal order; those that are known are passed over. One
     /// that is refused takes only those with it that were made on top of it.
     pub fn receive(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
+        let mut received = Received::default();
         let new = |change: &Change| !self.knows(&[change.hash()]);
         let changes: Vec<Change> = changes.into_iter().filter(new).collect();
-        if changes.len() > limits::CHANGES_TRACED_MAX {
-            return self.receive_many(changes);
-        }
-        let mut received = Received::default();
         let mut refused = 0;
-        for change in changes {
-            match self.receive_one(change) {
-                Ok(bytes) => received.changes.push(bytes),
+        // The halves that are still to be tried, the first on top.
+        let mut parts = vec![changes];
+        while let Some(mut part) = parts.pop() {
+            let tried = if self.is_cheaper_together(part.len()) {
+                self.receive_together(&part)
+            } else if part.len() > 1 {
+                Ok(false)
+            } else {
+                part.first().map_or(Ok(true), |change| self.receive_one(change).map(|()| true))
+            };
+            match tried {
+                Ok(true) => {
+                    received.authors.extend(part.iter().map(|change| change.actor_id().clone()));
+                    let encoded = part.into_iter().map(|mut change| change.bytes().into_owned());
+                    received.changes.extend(encoded);
+                }
                 Err(error) if error.poisons() => return Err(error),
-                Err(error) => {
+                // An ancestor was refused before it; to find that out costs nothing.
+                Err(error @ DocumentError::UnknownHeads) if part.len() == 1 => {
+                    received.refused.get_or_insert(error);
+                }
+                Err(error) if part.len() == 1 => {
                     received.refused.get_or_insert(error);
                     refused += 1;
-                    if refused == limits::CHANGES_REFUSED_MAX {
+                    if refused == limits::CHANGES_REFUSED_MAX && !parts.is_empty() {
+                        received.gave_up = true;
                         break;
                     }
+                }
+                Ok(false) | Err(_) => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
                 }
             }
         }
         Ok(received)
     }
 
+    /// Whether so many changes cost less together, with the JSON read anew, than one by one.
+    ///
+    /// Measured with Automerge 0.12.0: taking in a change costs 25 us and 50 ns more for each
+    /// change that the document has, alone or with others; reading a document costs 10 ns a byte
+    /// of JSON.
+    fn is_cheaper_together(&self, changes: usize) -> bool {
+        let history = self.doc.stats().num_changes.saturating_add(500);
+        let others = u64::try_from(changes.saturating_sub(1)).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(self.root.encoded_len()).unwrap_or(u64::MAX);
+        others.saturating_mul(history).saturating_mul(5) > bytes.max(limits::READ_ANEW_BYTES_MIN)
+    }
+
     /// Receives a change and follows what it does, so that the JSON costs what the change costs.
     ///
-    /// They go in one by one: when several of a batch touch the same list element, Automerge can
-    /// report a wrong index for what comes after it (see the tests).
-    fn receive_one(&mut self, mut change: Change) -> Result<Vec<u8>, DocumentError> {
+    /// Only one: when several of a batch touch the same list element, Automerge can report a wrong
+    /// index for what comes after it (see the tests).
+    fn receive_one(&mut self, change: &Change) -> Result<(), DocumentError> {
         if !self.knows(change.deps()) {
             return Err(DocumentError::UnknownHeads);
         }
@@ -337,28 +368,28 @@ impl Document {
             guard::read_back(doc, &before)?;
             Ok(root)
         })?;
-        self.note_change(Some(&change));
-        Ok(change.bytes().into_owned())
+        self.note_change(Some(change));
+        Ok(())
     }
 
-    /// Receives so many changes that reading the JSON anew is cheaper than following each.
-    fn receive_many(&mut self, changes: Vec<Change>) -> Result<Received, DocumentError> {
-        let applied = changes.clone();
+    /// Receives changes at once and reads the JSON anew; returns whether all of them were taken.
+    fn receive_together(&mut self, changes: &[Change]) -> Result<bool, DocumentError> {
+        let applied = changes.to_vec();
         self.try_out(|doc, root, limits| {
             let before = doc.get_heads();
             doc.apply_changes(applied)?;
             guard::read_back(doc, &before)?;
+            let all = changes.iter().all(|change| knows(doc, &[change.hash()]));
             let after = projection::read(doc)?;
             check_anew(root, &after, limits)?;
-            Ok(after)
+            // Some wait for an ancestor that was refused.
+            if all { Ok(sharing(root, after)) } else { Err(DocumentError::UnknownHeads) }
         })?;
-        if !changes.iter().all(|change| self.knows(&[change.hash()])) {
-            return self.put_back().and(Err(DocumentError::UnknownHeads));
-        }
         self.shield = None;
-        self.saved = None;
-        let encoded = |mut change: Change| change.bytes().into_owned();
-        Ok(Received { changes: changes.into_iter().map(encoded).collect(), refused: None })
+        if let Some(saved) = &mut self.saved {
+            saved.later = saved.later.saturating_add(changes.len());
+        }
+        Ok(true)
     }
 
     /// Lets foreign changes into the document; where that goes wrong it is put back as it was.
@@ -370,11 +401,16 @@ impl Document {
             self.shield = Some(Shield::new(&self.doc));
         }
         let Self { doc, root, limits, .. } = self;
+        let heads_before = doc.get_heads().len();
         let tried = guard::contained(|| {
             let next = step(doc, root, limits)?;
             let grows = next.encoded_len() > root.encoded_len();
             if grows && next.encoded_len() > limits.document_bytes_max {
                 return Err(DocumentError::TooLarge);
+            }
+            let heads = doc.get_heads().len();
+            if heads > limits::DOCUMENT_HEADS_MAX && heads > heads_before {
+                return Err(DocumentError::TooMany("heads"));
             }
             Ok(next)
         });
@@ -390,6 +426,8 @@ impl Document {
     fn put_back(&mut self) -> Result<(), DocumentError> {
         let shield = self.shield.as_ref().ok_or(DocumentError::Diverged)?;
         self.doc = shield.document()?;
+        // The next that goes wrong does not do all of that again.
+        self.shield = Some(Shield::new(&self.doc));
         Ok(())
     }
 
@@ -456,6 +494,27 @@ fn check_anew(before: &Json, after: &Json, limits: &JsonLimits) -> Result<(), Js
     after.check(&limits).or_else(|error| {
         if before.check(&limits).is_ok() { Err(error) } else { after.check(&ceilings()) }
     })
+}
+
+fn knows(doc: &Automerge, heads: &[ChangeHash]) -> bool {
+    heads.iter().all(|head| doc.get_change_meta_by_hash(head).is_some())
+}
+
+/// A root that was read anew, with what has not changed shared with the one before: recent states
+/// are kept, and each would otherwise hold the whole document once more.
+fn sharing(before: &Json, after: Json) -> Json {
+    let unlimited = JsonLimits {
+        document_bytes_max: usize::MAX,
+        depth_max: limits::JSON_DEPTH_MAX.saturating_add(1),
+        key_bytes_max: usize::MAX,
+        patch_ops_max: usize::MAX,
+        forbid_prototype_keys: false,
+    };
+    let patch = between(before, &after, &Identity::default());
+    match patch.apply(before, &unlimited) {
+        Ok(applied) if applied.json == after => applied.json,
+        _ => after,
+    }
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

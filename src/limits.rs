@@ -85,8 +85,10 @@ pub const PARKED_MESSAGES_MAX: usize = 1_024;
 pub const CHECKPOINT_COMMITS: usize = 1_000;
 /// Bytes of changes after a checkpoint that ask for the next one.
 pub const CHECKPOINT_BYTES: usize = 4 << 20;
-/// Changes received together whose effects are followed one by one; beyond, the JSON is read anew.
-pub const CHANGES_TRACED_MAX: usize = 1_000;
+/// JSON, in bytes, below which reading a document anew is not worth thinking about.
+pub const READ_ANEW_BYTES_MIN: u64 = 64 << 10;
+/// Heads of one document: changes that nobody has merged yet. Every commit notes them all.
+pub const DOCUMENT_HEADS_MAX: usize = 1_000;
 /// Changes of one message that are refused before the rest is not even tried.
 pub const CHANGES_REFUSED_MAX: u32 = 16;
 /// Changes received since the last copy of a document before the next copy is made; a change that
@@ -104,8 +106,14 @@ pub const ORPHAN_BYTES_MAX: usize = 8 << 20;
 pub const DOCUMENTS_WANTED_MAX: usize = 10_000;
 /// Runs of clients whose ephemeral messages are told from repetitions at the same time.
 pub const EPHEMERAL_SOURCES_MAX: usize = 10_000;
-/// Heads of other places, by store and place, that one workspace remembers.
-pub const REMOTE_HEADS_KEPT_MAX: usize = 10_000;
+/// Heads of other places, of all stores together, that one workspace remembers.
+pub const REMOTE_HEADS_KEPT_MAX: usize = 50_000;
+/// Stores that one session may have open.
+pub const SESSION_STORES_MAX: usize = 4_096;
+/// Changes of one session that wait for ancestors, in all stores, in bytes.
+pub const SESSION_ORPHAN_BYTES_MAX: usize = 16 << 20;
+/// Stores in which one session of the automerge-repo dialect may show itself.
+pub const PRESENCE_STORES_MAX: usize = 64;
 /// Sync messages in a row that may bring neither side anything new before a session is closed.
 pub const SYNC_IDLE_ROUNDS_MAX: u32 = 64;
 /// Hashes in one list of a sync message, and dependencies of one change.

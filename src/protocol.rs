@@ -3,8 +3,8 @@
 //! The types here are the messages of the JSON dialect as they stand on the wire: names are text,
 //! positions are numbers, bytes are base64. [`json`] turns them into what a workspace understands
 //! and back; [`codes`] is the one table of error and close codes; [`cursor`] writes a position as
-//! opaque text. The server reads [`ClientMessage`]s and writes [`ServerMessage`]s, a client the other way
-//! round, so both go both ways. [`repo`] is the dialect of automerge-repo, in CBOR.
+//! opaque text. The server reads [`ClientMessage`]s and writes [`ServerMessage`]s, a client the
+//! other way round, so both go both ways. [`repo`] is the dialect of automerge-repo, in CBOR.
 
 // Seqs, lengths and indices come off the wire here: no sum may wrap, no cast may cut.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions)]

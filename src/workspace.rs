@@ -41,6 +41,8 @@ pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use outbox::Outbox;
@@ -71,6 +73,8 @@ pub struct Workspace {
     config: Arc<WorkspaceConfig>,
     epoch: u32,
     actor: [u8; 16],
+    /// Stores that were loaded or made: each signs with an actor of its own.
+    loads: u64,
     stores: BTreeMap<StoreKey, Slot>,
     sessions: BTreeMap<SessionId, Session>,
     triggers: BTreeMap<TriggerId, Pattern>,
@@ -79,6 +83,8 @@ pub struct Workspace {
     /// Messages that nobody here remembers, of which the log was asked, and what it said.
     recalls: BTreeMap<(StoreName, MessageId), Option<Recalled>>,
     documents: Documents,
+    /// The sessions of the automerge-repo dialect by the names that they give themselves.
+    names: BTreeMap<SenderId, SessionId>,
     heard: Heard,
     remote: RemoteBook,
     outbox: Outbox,
@@ -106,7 +112,14 @@ enum Slot {
     /// It lost commits, or its document cannot be trusted: it is loaded anew as soon as no save of
     /// it is under way, and whoever stands in it is told all anew. Had it no log, it starts anew
     /// after this seq.
-    Broken(Seq),
+    ///
+    /// If nothing was lost, and it comes back as it was, nobody needs to notice.
+    Broken {
+        /// What it had come to.
+        seq: Seq,
+        /// Whether something was lost that was told, or was to be told.
+        lost: bool,
+    },
     /// It could not be loaded; whoever asks next makes the next attempt.
     Unavailable(String),
 }
@@ -130,15 +143,19 @@ impl Workspace {
         let stored = opening.stored.into_iter().map(|(name, _)| name).filter(reachable);
         let stores: BTreeMap<StoreKey, Slot> = names.chain(stored).map(shared).collect();
         let mut documents = Documents::new(opening.id);
-        stores.keys().for_each(|key| documents.add(&key.name));
+        for key in stores.keys() {
+            documents.add(&key.name);
+        }
         Self {
             stores,
             documents,
+            names: BTreeMap::new(),
             heard: Heard::default(),
             remote: RemoteBook::new(opening.storage),
             config: opening.config,
             epoch: opening.epoch,
             actor: opening.actor,
+            loads: 0,
             sessions: BTreeMap::new(),
             triggers: BTreeMap::new(),
             asks: VecDeque::new(),
@@ -160,7 +177,7 @@ impl Workspace {
     /// Whether nobody is attached and nothing is under way: the workspace can be dropped, and
     /// opened again, with no other loss than its transient stores.
     pub fn is_idle(&self) -> bool {
-        let loading = |slot: &Slot| matches!(slot, Slot::Loading(_) | Slot::Broken(_));
+        let loading = |slot: &Slot| matches!(slot, Slot::Loading(_) | Slot::Broken { .. });
         self.sessions.is_empty()
             && self.triggers.is_empty()
             && self.asks.is_empty()
@@ -223,7 +240,7 @@ impl Workspace {
         };
         self.stores.retain(|key, _| key.owner != Some(id));
         if let Some(peer) = &session.repo {
-            self.documents.forget(id, peer);
+            self.forget_peer(id, peer);
         }
         if session.presence.is_some() {
             self.tell_presence(id, &session.user, None);
@@ -348,7 +365,7 @@ impl Workspace {
         };
         match slot {
             Slot::Loaded(_) | Slot::Unavailable(_) => Ready::Now,
-            Slot::Loading(_) | Slot::Broken(_) => Ready::Later,
+            Slot::Loading(_) | Slot::Broken { .. } => Ready::Later,
             Slot::Unloaded => {
                 let config = self.config.store(&key.name);
                 if config.persistent {
@@ -356,7 +373,9 @@ impl Workspace {
                     self.outbox.at_once(Effect::Load { store: key.name.clone() });
                     return Ready::Later;
                 }
-                *slot = transient(config, Seq::start_of(self.epoch), &self.actor, &self.config);
+                self.loads = self.loads.saturating_add(1);
+                let signer = signer(&self.actor, self.loads);
+                *slot = transient(config, Seq::start_of(self.epoch), &signer, &self.config);
                 Ready::Now
             }
         }
@@ -382,7 +401,7 @@ impl Workspace {
         match self.stores.get_mut(key) {
             Some(Slot::Loaded(store)) => Ok(store),
             Some(Slot::Unavailable(why)) => Err(Refusal::Unavailable(why.clone())),
-            Some(Slot::Unloaded | Slot::Loading(_) | Slot::Broken(_)) => {
+            Some(Slot::Unloaded | Slot::Loading(_) | Slot::Broken { .. }) => {
                 Err(Refusal::Unavailable("it is being loaded".to_owned()))
             }
             None => Err(Refusal::NoStore),
@@ -413,7 +432,8 @@ impl Workspace {
         let slot = match result {
             Ok(recovered) => {
                 let Recovered(mut store) = *recovered;
-                store.sign_as(&self.actor);
+                self.loads = self.loads.saturating_add(1);
+                store.sign_as(&signer(&self.actor, self.loads));
                 store.document.hold_to(&self.config.limits.json);
                 Slot::Loaded(Box::new(store))
             }
@@ -424,6 +444,7 @@ impl Workspace {
             _ => None,
         };
         self.reconcile(&key, former);
+        self.serve_wanted(&key);
         self.unpark(now);
     }
 
@@ -472,29 +493,33 @@ impl Workspace {
         for id in broken_lines {
             self.close(id, refusal.clone());
         }
-        self.mark_broken(&key);
+        self.mark_broken(&key, true);
     }
 
-    fn mark_broken(&mut self, key: &StoreKey) {
-        if let Some(slot) = self.stores.get_mut(key)
-            && let Slot::Loaded(store) = slot
-        {
-            *slot = Slot::Broken(store.seq());
+    fn mark_broken(&mut self, key: &StoreKey, lost: bool) {
+        if let Some(slot) = self.stores.get_mut(key) {
+            match slot {
+                Slot::Loaded(store) => *slot = Slot::Broken { seq: store.seq(), lost },
+                Slot::Broken { lost: already, .. } => *already |= lost,
+                Slot::Unloaded | Slot::Loading(_) | Slot::Unavailable(_) => {}
+            }
         }
     }
 
     fn reload_broken(&mut self) {
         let mut anew = Vec::new();
         for (key, slot) in &mut self.stores {
-            let Slot::Broken(seq) = *slot else {
+            let Slot::Broken { seq, lost } = *slot else {
                 continue;
             };
             let config = self.config.store(&key.name);
             if !config.persistent {
-                *slot = transient(config, seq.next(), &self.actor, &self.config);
+                self.loads = self.loads.saturating_add(1);
+                let signer = signer(&self.actor, self.loads);
+                *slot = transient(config, seq.next(), &signer, &self.config);
                 anew.push(key.clone());
             } else if !self.outbox.is_saving(&key.name) {
-                *slot = Slot::Loading(Some(seq));
+                *slot = Slot::Loading(Some(seq).filter(|_| !lost));
                 self.outbox.at_once(Effect::Load { store: key.name.clone() });
             }
         }
@@ -529,6 +554,13 @@ impl Workspace {
     fn restart_sync(&mut self, id: SessionId) {
         self.close(id, Refusal::NoProgress);
     }
+}
+
+/// The actor that signs in a store: another one each time that a store is loaded or made. What the
+/// store has lost may still be somewhere, under the actor before.
+fn signer(opening: &[u8; 16], loads: u64) -> [u8; 16] {
+    let digest = Sha256::new().chain_update(opening).chain_update(loads.to_be_bytes()).finalize();
+    digest.first_chunk().copied().unwrap_or(*opening)
 }
 
 /// A store without a log, at its beginning.

@@ -26,6 +26,12 @@ pub fn genesis_heads(changes: &[Vec<u8>]) -> Vec<ChangeHash> {
         .map_or_else(Vec::new, |genesis| vec![genesis.hash()])
 }
 
+/// Whether a change says that it is a genesis and does something. The log takes what stands first
+/// at its word, so only the store itself may say so.
+pub(super) fn claims_to_be(change: &Change) -> bool {
+    change.message() == Some(MESSAGE) && !change.is_empty()
+}
+
 /// The genesis of a store, encoded; none if its initial state is the empty object.
 pub fn genesis(
     store: &StoreName,

@@ -88,7 +88,8 @@ impl Default for GuardLimits {
         Self {
             hashes: limits::SYNC_HASHES_MAX,
             haves: limits::SYNC_HAVES_MAX,
-            key_bytes: limits::KEY_BYTES_MAX,
+            // What is configured is held against each change; a document may hold older ones.
+            key_bytes: limits::KEY_BYTES_CEILING,
             note_bytes: limits::CHANGE_NOTE_BYTES_MAX,
             actor_bytes: limits::ACTOR_BYTES_MAX,
             actors: limits::MESSAGE_ACTORS_MAX,
@@ -121,8 +122,9 @@ pub(super) struct Opened {
     pub bloom_is_empty: bool,
     /// None: an old peer, which understands messages of version 1 only.
     pub flags: Option<Flags>,
-    /// The changes in it, in the order in which they came.
-    pub changes: Vec<Change>,
+    /// The changes in it, in the order in which they came; or why none of them is let in. What the
+    /// message asks for can be answered all the same.
+    pub changes: Checked<Vec<Change>>,
 }
 
 /// What a newer peer says about itself. Flags that are not known are passed over.

@@ -19,11 +19,11 @@ mod orphans;
 #[cfg(test)]
 pub(crate) mod stock;
 
-use automerge::{ActorId, ChangeHash};
+use automerge::{ActorId, Change, ChangeHash};
 
 pub use message::SyncMessage;
 
-use super::{Document, DocumentError, guard};
+use super::{Document, DocumentError, genesis, guard};
 use crate::limits;
 use guard::{GuardLimits, Opened};
 use orphans::Orphans;
@@ -43,24 +43,14 @@ impl Incoming {
         !self.0.heads.is_empty()
     }
 
+    /// Whether its sender reads whole documents, not only changes.
+    pub fn reads_documents(&self) -> bool {
+        self.0.flags.is_some()
+    }
+
     /// The heads that its sender has.
     pub fn heads(&self) -> &[ChangeHash] {
         &self.0.heads
-    }
-
-    /// The actors of its changes that the document does not have, each once.
-    pub fn new_authors(&self, document: &Document) -> Vec<ActorId> {
-        let new = self.0.changes.iter().filter(|change| !document.knows(&[change.hash()]));
-        let mut authors: Vec<_> = new.map(|change| change.actor_id().clone()).collect();
-        authors.sort_unstable();
-        authors.dedup();
-        authors
-    }
-
-    /// The message as if nothing were in it: what it asks for is still answered.
-    pub fn without_changes(mut self) -> Self {
-        self.0.changes.clear();
-        self
     }
 }
 
@@ -69,11 +59,19 @@ impl Incoming {
 pub struct Received {
     /// The changes that were new, encoded, in causal order.
     pub changes: Vec<Vec<u8>>,
+    /// The actors that made them.
+    pub authors: Vec<ActorId>,
     /// Why some changes were refused; those in `changes` stand all the same.
     pub refused: Option<DocumentError>,
+    /// An actor under which changes were made that the sender may not use.
+    pub taken: Option<ActorId>,
+    /// Whether changes were left that nobody looked at, because too many before them were refused:
+    /// the client must send them again.
+    pub gave_up: bool,
 }
 
 /// What one session is known to have of one document.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Debug, Default)]
 pub struct SyncSession {
     /// Whether the client was given all that the document has.
@@ -82,12 +80,14 @@ pub struct SyncSession {
     asked: bool,
     /// Whether it reads whole documents, not only changes.
     reads_documents: bool,
+    /// Whether it takes no changes at present.
+    takes_nothing: bool,
     orphans: Orphans,
     /// What its last message asks for.
     question: Option<Question>,
-    /// The heads of both sides when the last message had been taken.
-    stand: (Vec<ChangeHash>, Vec<ChangeHash>),
-    /// Messages in a row that changed neither.
+    /// The heads of the document when the last message had been taken.
+    stand: Vec<ChangeHash>,
+    /// Messages in a row that left it as it was.
     idle_rounds: u32,
 }
 
@@ -107,43 +107,74 @@ impl SyncSession {
 
     /// Whether the client was given all that the document has, and follows its news.
     pub fn is_told(&self) -> bool {
-        self.told
+        self.told && !self.takes_nothing
     }
 
-    /// Takes a message into the document. What it asks for, [`answer`](Self::answer) says.
+    /// What changes that wait for their ancestors take, in bytes.
+    pub fn orphan_bytes(&self) -> usize {
+        self.orphans.bytes()
+    }
+
+    /// Takes a message into the document, as far as its sender may use the actors in it. What it
+    /// asks for, [`answer`](Self::answer) says, whatever became of the changes.
     pub fn receive(
         &mut self,
         document: &mut Document,
         incoming: Incoming,
+        mut may_use: impl FnMut(&ActorId) -> bool,
     ) -> Result<Received, DocumentError> {
         let Opened { heads, need, last_sync, bloom_is_empty, flags, changes } = incoming.0;
         let last_sync = last_sync.unwrap_or_default();
-        self.reads_documents = flags.is_some();
         // A client resets when it was told of states that it does not have, and when it ignored
         // what it was sent.
         let starts_over = last_sync.is_empty() && bloom_is_empty;
         let asks_again = flags.is_some_and(|flags| flags.sync_reset);
         self.told &= !(starts_over || asks_again);
+        self.reads_documents = flags.is_some();
+        // Its resets do not say that it takes nothing, so they do not say the opposite either.
+        let takes_nothing = flags.is_some_and(|flags| flags.read_only);
+        self.takes_nothing = takes_nothing || (self.takes_nothing && starts_over);
+        self.question = Some(Question { heads, need, last_sync });
         let mut received = Received::default();
-        if !changes.is_empty() {
-            let ready = self.orphans.join(document, changes)?;
-            received = document.receive(ready)?;
+        match changes {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => {
+                let (ready, lost) = self.orphans.join(document, changes);
+                let mut taken = None;
+                let mut forged = None;
+                let mut may_pass = |change: &Change| {
+                    if genesis::claims_to_be(change) {
+                        forged = Some(DocumentError::Refused("it is no genesis".to_owned()));
+                    } else if !may_use(change.actor_id()) {
+                        taken.get_or_insert_with(|| change.actor_id().clone());
+                    } else {
+                        return true;
+                    }
+                    false
+                };
+                received = document.receive(ready.into_iter().filter(&mut may_pass).collect())?;
+                received.taken = taken;
+                received.refused = forged.or(received.refused).or(lost);
+            }
+            Err(error) => received.refused = Some(error),
         }
         self.asked &= received.changes.is_empty();
-        self.note_progress((document.heads(), heads.clone()))?;
-        self.question = Some(Question { heads, need, last_sync });
+        self.note_progress(document.heads())?;
         Ok(received)
     }
 
     /// What is to be said to the last message; `None` if nothing. After a
     /// [receive](Self::receive) that committed changes, the news of them must have gone out first.
     pub fn answer(&mut self, document: &mut Document) -> Option<SyncMessage> {
-        let Question { heads, need, last_sync } = self.question.take()?;
+        let Question { heads, mut need, last_sync } = self.question.take()?;
         let (known, unknown): (Vec<_>, Vec<_>) =
             heads.into_iter().partition(|head| document.knows(&[*head]));
         if !unknown.is_empty() && !self.asked {
             self.asked = true;
             return Some(self.ask(document, unknown, last_sync));
+        }
+        if self.takes_nothing {
+            return None;
         }
         if !self.told {
             self.told = true;
@@ -154,14 +185,15 @@ impl SyncSession {
             return Some(SyncMessage::all_since(document, since, self.reads_documents));
         }
         self.asked &= !unknown.is_empty();
+        need.sort_unstable();
+        need.dedup();
         SyncMessage::of_changes(document, &need)
     }
 
-    /// Opens the dialogue with a client that has nothing, and was told before that there is
-    /// nothing.
-    pub fn begin(&mut self, document: &mut Document) -> SyncMessage {
-        self.told = true;
-        SyncMessage::all_since(document, Vec::new(), self.reads_documents)
+    /// A dialogue with a client that asked before there was anything, and is now told all by
+    /// [`SyncMessage::all`].
+    pub fn told(reads_documents: bool) -> Self {
+        Self { told: true, reads_documents, ..Self::default() }
     }
 
     /// Asks for what the client has beyond the document.
@@ -176,10 +208,7 @@ impl SyncSession {
         SyncMessage::question(document, need, shared)
     }
 
-    fn note_progress(
-        &mut self,
-        stand: (Vec<ChangeHash>, Vec<ChangeHash>),
-    ) -> Result<(), DocumentError> {
+    fn note_progress(&mut self, stand: Vec<ChangeHash>) -> Result<(), DocumentError> {
         self.idle_rounds = if stand == self.stand { self.idle_rounds.saturating_add(1) } else { 0 };
         self.stand = stand;
         if self.idle_rounds > limits::SYNC_IDLE_ROUNDS_MAX {

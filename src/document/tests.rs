@@ -7,7 +7,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::ids::StoreName;
-use crate::json::{arbitrary, between};
+use crate::json::arbitrary;
 
 const NOTE: Note = Note { time: Millis(5_000), message: None };
 

@@ -11,7 +11,7 @@ use crate::hub::panic_text;
 use crate::ids::SessionId;
 use crate::limits;
 use crate::protocol;
-use crate::workspace::{Delivery, Refusal, RepoDelivery};
+use crate::workspace::{Delivery, Refusal};
 
 /// A way to reach one client: a WebSocket, an event stream, an adapter to a messenger.
 ///
@@ -57,11 +57,14 @@ impl Outgoing {
     pub fn weight(&self) -> usize {
         let payload = match &self.delivery {
             Delivery::Sync { message, .. } => message.payload_len(),
-            Delivery::Repo(RepoDelivery::Ephemeral(said)) => said.data.len(),
-            Delivery::Repo(RepoDelivery::RemoteHeads { heads, .. }) => {
-                heads.iter().map(|(_, known)| 64 * known.heads.len()).sum()
-            }
-            _ => 0,
+            Delivery::Repo(said) => said.payload_len(),
+            Delivery::Error { .. } => limits::REPO_ERROR_BYTES_MAX,
+            Delivery::Snapshot { .. }
+            | Delivery::Patch { .. }
+            | Delivery::Ready { .. }
+            | Delivery::Ack { .. }
+            | Delivery::Nack { .. }
+            | Delivery::Presence { .. } => 0,
         };
         payload.saturating_add(limits::MESSAGE_FRAMING_BYTES)
     }

@@ -35,6 +35,12 @@ impl DocumentId {
         })
     }
 
+    /// Whether it looks as if [`of`](Self::of) had derived it from a name: a UUID of version 5.
+    /// Clients draw theirs at random, which is version 4.
+    pub fn is_derived(&self) -> bool {
+        Uuid::from_bytes(self.0).get_version_num() == 5
+    }
+
     /// The URL that automerge-repo finds the document by: `automerge:` and the id.
     pub fn url(&self) -> String {
         format!("{URL_PREFIX}{self}")

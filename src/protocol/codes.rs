@@ -16,7 +16,9 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// What came is not WebSocket.
+    /// The client has said goodbye.
+    pub const NORMAL: Self = Self { code: 1000, reason: "goodbye" };
+    /// What came is not WebSocket, or not the dialect.
     pub const PROTOCOL: Self = Self { code: 1002, reason: "protocol" };
     /// A binary frame where the dialect is spoken in text frames.
     pub const BINARY: Self = Self { code: 1003, reason: "binary-frame" };

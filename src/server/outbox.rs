@@ -305,12 +305,11 @@ fn loss_of(delivery: &Delivery) -> Option<Lost> {
         Delivery::Sync { store, message } => {
             Lost::OfStore(store.clone(), Gap::Since(message.since()?.to_vec()))
         }
-        Delivery::Presence { .. } => Lost::ForNow,
-        Delivery::Repo(
-            RepoDelivery::Ephemeral(_)
-            | RepoDelivery::Presence { .. }
-            | RepoDelivery::RemoteHeads { .. },
-        ) => Lost::ForEver,
+        Delivery::Presence { .. }
+        | Delivery::Repo(RepoDelivery::Presence { .. } | RepoDelivery::RemoteHeads { .. }) => {
+            Lost::ForNow
+        }
+        Delivery::Repo(RepoDelivery::Ephemeral(_)) => Lost::ForEver,
         Delivery::Repo(RepoDelivery::Joined { .. } | RepoDelivery::Unavailable { .. })
         | Delivery::Ready { .. }
         | Delivery::Ack { .. }

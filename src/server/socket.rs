@@ -185,39 +185,37 @@ impl Reader<'_> {
                 }
             };
             pings_missed = 0;
-            if let Err(end) = self.take(&message).await {
+            if let Err(end) = self.take(message).await {
                 return end;
             }
         }
     }
 
-    async fn take(&mut self, frame: &Message) -> Result<(), End> {
+    async fn take(&mut self, frame: Message) -> Result<(), End> {
         let answer = |said| self.outbox.deliver(&Arc::new(Outgoing::new(said)));
-        let request = match self.outbox.tongue().hear(frame, self.limits) {
+        let request = match self.outbox.tongue().hear(&frame, self.limits) {
             Heard::Request(request) => request,
             Heard::Answer(said) => {
                 answer(said);
                 return Ok(());
             }
             Heard::Nothing => return Ok(()),
-            Heard::Goodbye => return Err(End::Gone),
             Heard::End(said, closing) => {
                 said.into_iter().for_each(answer);
                 return Err(End::Close(closing));
             }
         };
+        let bytes = length(&frame);
+        // What it says was copied: while the workspace is busy, one copy is enough.
+        drop(frame);
         if let Request::Garbled { reason } = &request {
             self.garbled += 1;
             // The text of the refusal may quote the client's document; the code does not.
             let session = self.attached.session();
             let code = codes::error_code(&reason.refusal);
-            let bytes = length(frame);
             tracing::debug!(%session, code, bytes, "frame not understood");
         }
-        self.attached
-            .say_long(request, length(frame))
-            .await
-            .map_err(|error| End::Close(closing_of(&error)))
+        self.attached.say_long(request, bytes).await.map_err(|error| End::Close(closing_of(&error)))
     }
 }
 

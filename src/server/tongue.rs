@@ -22,8 +22,6 @@ pub(super) enum Heard {
     Answer(Delivery),
     /// It asks for nothing.
     Nothing,
-    /// The client says goodbye.
-    Goodbye,
     /// With this the socket ends, after these words.
     End(Option<Delivery>, Closing),
 }
@@ -107,7 +105,7 @@ impl Repo {
             Err(error) => return self.refuse(&error),
         };
         match (&message, self.client.get()) {
-            (RepoMessage::Leave { .. }, _) => return Heard::Goodbye,
+            (RepoMessage::Leave { .. }, _) => return Heard::End(None, Closing::NORMAL),
             (RepoMessage::Error { message, .. }, _) => {
                 tracing::debug!(bytes = message.len(), "a peer reports an error");
                 return Heard::Nothing;
@@ -128,6 +126,10 @@ impl Repo {
             (RepoMessage::Ephemeral { sender, .. }, Some(_))
                 if sender.starts_with(&self.server.peer) =>
             {
+                return Heard::Nothing;
+            }
+            (message, Some(client)) if speaks_for(message).is_some_and(|name| name != client) => {
+                tracing::debug!("a message in the name of another client is passed over");
                 return Heard::Nothing;
             }
             (_, Some(_)) => {}
@@ -172,6 +174,22 @@ impl Repo {
         let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         let text = || DocumentId::of(&self.workspace, store).to_string().into();
         Arc::clone(documents.entry(store.clone()).or_insert_with(text))
+    }
+}
+
+/// Whose word a message is, where that is the client's own.
+fn speaks_for<'m>(message: &'m RepoMessage<'_>) -> Option<&'m str> {
+    match message {
+        RepoMessage::Request { sender, .. }
+        | RepoMessage::Sync { sender, .. }
+        | RepoMessage::RemoteSubscriptionChange { sender, .. }
+        | RepoMessage::RemoteHeadsChanged { sender, .. } => Some(sender),
+        RepoMessage::Join { .. }
+        | RepoMessage::Peer { .. }
+        | RepoMessage::Error { .. }
+        | RepoMessage::Leave { .. }
+        | RepoMessage::DocUnavailable { .. }
+        | RepoMessage::Ephemeral { .. } => None,
     }
 }
 

@@ -65,16 +65,10 @@ pub struct Actors {
 }
 
 impl Actors {
-    /// Checks that a user may make changes with these actors.
-    pub fn admit(&self, user: &str, actors: &[ActorId]) -> Result<(), ActorTaken> {
-        let user = Owner::user(user);
-        for actor in actors {
-            let owner = self.owner(actor);
-            if owner.is_some() && owner != user {
-                return Err(ActorTaken { actor: actor.clone() });
-            }
-        }
-        Ok(())
+    /// Whether a user may make changes with an actor.
+    pub fn may_use(&self, user: &str, actor: &ActorId) -> bool {
+        let owner = self.owner(actor);
+        owner.is_none() || owner == Owner::user(user)
     }
 
     /// Notes that a user has used these actors; those that nobody owns are his from now on.

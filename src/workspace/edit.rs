@@ -269,7 +269,7 @@ impl Workspace {
     ) -> Result<T, Refusal> {
         result.map_err(|error| {
             if error.poisons() {
-                self.mark_broken(key);
+                self.mark_broken(key, false);
             }
             match error {
                 DocumentError::NoProgress => Refusal::NoProgress,

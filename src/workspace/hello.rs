@@ -182,6 +182,7 @@ impl Workspace {
         if session.caps.presence && session.greeted {
             self.show_presence_of_others(id);
         }
+        self.resync_peer(id);
     }
 
     /// Sends a session its next message, when all that it tells of is durable.

@@ -54,9 +54,7 @@ impl Workspace {
             }
         }
         self.tell_own_heads(audience.watching, key, made);
-        if made.heads_before.is_empty() {
-            self.serve_wanted(key);
-        }
+        self.serve_wanted(key);
     }
 
     fn audience(

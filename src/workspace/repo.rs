@@ -2,7 +2,7 @@
 //! the heads of others relayed between peers.
 //!
 //! A store is a document of that dialect, by an id that follows from its name. What is common to
-//! all Automerge sessions is in [`sync`](super::sync); here is what only these say.
+//! all Automerge sessions is in `workspace/sync.rs`; here is what only these say.
 
 mod documents;
 mod ephemeral;
@@ -17,10 +17,13 @@ use automerge::ChangeHash;
 use super::effect::Delivery;
 use super::{Refusal, Workspace};
 use crate::ids::{DocumentId, Millis, SessionId, StoreName};
-use crate::json::Json;
+use crate::json::{Json, Object};
 pub(super) use documents::Documents;
 pub(super) use ephemeral::Heard;
 pub(super) use remote::RemoteBook;
+
+/// A head as it is written in the dialect, in base58 with a checksum, at most.
+const HEAD_TEXT_BYTES: usize = 64;
 
 /// The name that a client of the dialect gives itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +115,26 @@ pub enum RepoDelivery {
     },
 }
 
+impl RepoDelivery {
+    /// The length of what it carries, in bytes: about that of the encoded message.
+    pub fn payload_len(&self) -> usize {
+        match self {
+            Self::Joined { storage } => storage.0.len(),
+            Self::Unavailable { document } => document.len(),
+            Self::Ephemeral(said) => said
+                .data
+                .len()
+                .saturating_add(said.sender.0.len())
+                .saturating_add(said.session.len()),
+            Self::Presence { word, .. } => word.value_len(),
+            Self::RemoteHeads { heads, .. } => heads.iter().fold(0, |sum, (storage, known)| {
+                let heads = known.heads.len().saturating_mul(HEAD_TEXT_BYTES);
+                heads.saturating_add(storage.0.len()).saturating_add(sum)
+            }),
+        }
+    }
+}
+
 /// A message of this moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ephemeral {
@@ -150,6 +173,17 @@ pub enum PresenceWord {
     Goodbye,
 }
 
+impl PresenceWord {
+    /// The length of the large part, in bytes.
+    pub fn value_len(&self) -> usize {
+        match self {
+            Self::Heartbeat | Self::Goodbye => 0,
+            Self::Update { channel, value } => channel.len().saturating_add(value.encoded_len()),
+            Self::Snapshot { state } => state.encoded_len(),
+        }
+    }
+}
+
 /// What a place holds of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteHeads {
@@ -169,7 +203,7 @@ pub(super) struct RepoSession {
     /// Documents that it asked for and that there are none of.
     wanted: BTreeSet<DocumentId>,
     /// What it shows of itself, by store; where it shows anything, it is shown others.
-    shows: BTreeMap<StoreName, Json>,
+    shows: BTreeMap<StoreName, Object>,
 }
 
 impl Workspace {
@@ -187,34 +221,67 @@ impl Workspace {
                 return Some(RepoRequest::Document { document, message });
             }
             RepoRequest::Ephemeral(ephemeral) => self.ephemeral(id, &ephemeral),
-            RepoRequest::Subscribe { add, remove } => self.subscribe(id, add, &remove),
+            RepoRequest::Subscribe { add, remove } => self.subscribe(id, &add, &remove),
             RepoRequest::RemoteHeads { document, heads } => {
-                self.hear_remote_heads(id, document, heads);
+                self.hear_remote_heads(id, document, heads, now);
             }
         }
         None
     }
 
     fn join(&mut self, id: SessionId, name: SenderId, storage: Option<StorageId>) {
-        let same = |session: &super::Session| {
-            session.repo.as_ref().is_some_and(|other| other.name == name)
-        };
-        let others = self.sessions.iter().filter(|(other, session)| **other != id && same(session));
-        let replaced: Vec<SessionId> = others.map(|(other, _)| *other).collect();
-        for other in replaced {
+        if let Some(other) = self.names.get(&name).copied().filter(|other| *other != id) {
+            let user = |id| self.sessions.get(&id).map(|session| &session.user);
+            if user(other) != user(id) {
+                // Names are no secret: nobody may end another's session by taking his.
+                return self.close(id, Refusal::Replaced);
+            }
             self.close(other, Refusal::Replaced);
         }
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.greeted = true;
-            session.repo = Some(Box::new(RepoSession {
-                name,
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.greeted = true;
+        // Said again, it changes nothing.
+        session.repo.get_or_insert_with(|| {
+            Box::new(RepoSession {
+                name: name.clone(),
                 storage,
                 remotes: BTreeSet::new(),
                 wanted: BTreeSet::new(),
                 shows: BTreeMap::new(),
-            }));
-            let storage = self.remote.own().clone();
-            self.tell_repo(id, RepoDelivery::Joined { storage });
+            })
+        });
+        self.names.insert(name, id);
+        let storage = self.remote.own().clone();
+        self.tell_repo(id, RepoDelivery::Joined { storage });
+    }
+
+    /// Forgets what is known of a session that has ended.
+    pub(super) fn forget_peer(&mut self, id: SessionId, peer: &RepoSession) {
+        self.documents.forget(id, peer);
+        self.remote.unsubscribe(id, &peer.remotes);
+        if self.names.get(&peer.name) == Some(&id) {
+            self.names.remove(&peer.name);
+        }
+    }
+
+    /// Tells a session anew what was thrown away on its way.
+    pub(super) fn resync_peer(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let Some(peer) = &session.repo else {
+            return;
+        };
+        let open: Vec<_> = session.stands.keys().cloned().collect();
+        let shows: Vec<StoreName> = peer.shows.keys().cloned().collect();
+        let remotes: Vec<StorageId> = peer.remotes.iter().cloned().collect();
+        for key in open {
+            self.tell_known_heads(id, &key, &remotes);
+        }
+        for store in shows {
+            self.show_others(id, &store, true);
         }
     }
 

@@ -124,6 +124,17 @@ impl Session {
     }
 }
 
+impl Session {
+    /// What its changes that wait for their ancestors take, in all stores, in bytes.
+    pub(super) fn orphan_bytes(&self) -> usize {
+        let sync = self.stands.values().filter_map(|stand| match stand {
+            Stand::Crdt(sync) => Some(sync.orphan_bytes()),
+            Stand::Json(_) => None,
+        });
+        sync.sum()
+    }
+}
+
 impl JsonStand {
     /// A client that was just told of a seq, and has nothing in flight.
     pub(super) fn told(seq: Seq) -> Self {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use automerge::{ActorId, ChangeHash};
+use automerge::ChangeHash;
 
-use super::actors::{ActorTaken, Actors};
+use super::actors::Actors;
 use super::commit::{Commit, MessageId, Origin};
 use super::config::StoreConfig;
 use super::history::History;
@@ -29,7 +29,7 @@ pub(super) struct Store {
     older_messages: bool,
     /// The first change, until the first commit carries it into the log.
     genesis: Option<Vec<u8>>,
-    actors: Actors,
+    pub(super) actors: Actors,
     /// What the log holds beyond its checkpoint.
     tail: Tail,
     /// Memory that the store takes, roughly, in bytes.
@@ -210,19 +210,6 @@ impl Store {
     pub(super) fn sign_as(&mut self, actor: &[u8]) {
         self.document.sign_as(actor);
         self.actors.sign_as(actor);
-    }
-
-    /// Checks that a user may make changes with these actors. Call it before the document receives
-    /// them, and only with the actors of changes that are new to it: everybody may pass on what
-    /// others have made and the document has.
-    pub(super) fn admit(&self, user: &str, actors: &[ActorId]) -> Result<(), ActorTaken> {
-        self.actors.admit(user, actors)
-    }
-
-    /// Notes the actors of changes by a user that were admitted and received, so that they are his
-    /// from now on. In the log the commit itself says so.
-    pub(super) fn own(&mut self, user: &str, actors: &[ActorId]) {
-        self.actors.note(user, actors);
     }
 
     /// Makes changes that are in the document already the next commit.

@@ -7,9 +7,12 @@ use automerge::ChangeHash;
 use super::edit::Making;
 use super::effect::Delivery;
 use super::session::{Session, Stand};
-use super::{Dialect, Origin, Refusal, Slot, StoreKey, Workspace};
+use super::store::Store;
+use super::{ActorTaken, Dialect, Origin, Refusal, Slot, StoreKey, Workspace};
 use crate::document::{DocumentError, Incoming, Received, SyncMessage};
 use crate::ids::{Millis, SessionId, StoreName};
+use crate::json::Json;
+use crate::limits;
 
 impl Workspace {
     /// Takes an Automerge sync message.
@@ -40,25 +43,45 @@ impl Workspace {
             return;
         };
         let user = session.user.clone();
-        let origin = Origin { user, session: Some(id), dialect, id: None };
+        if session.stands.len() >= limits::SESSION_STORES_MAX && !session.stands.contains_key(key) {
+            return self.complain(id, Some(key.name.to_string()), Refusal::TooMany("open stores"));
+        }
+        // Who speaks of a store follows it.
+        if let Some(only) = &mut session.only {
+            only.insert(key.name.clone());
+        }
         let Some(sync) = session.sync_session(key) else {
             return;
         };
-        let authors = incoming.new_authors(&store.document);
-        let taken = store.admit(&origin.user, &authors).err();
-        let incoming = if taken.is_some() { incoming.without_changes() } else { incoming };
         let before = store.document.json();
-        let received = sync.receive(&mut store.document, incoming);
-        if received.is_ok() && taken.is_none() {
-            store.own(&origin.user, &authors);
+        let Store { document, actors, .. } = &mut **store;
+        let received = sync.receive(document, incoming, |actor| actors.may_use(&user, actor));
+        if let Ok(received) = &received {
+            actors.note(&user, &received.authors);
         }
-        let Received { changes, refused } = match self.sound(key, received) {
+        let received = match self.sound(key, received) {
             Ok(received) => received,
             Err(refusal @ (Refusal::NoProgress | Refusal::Document(DocumentError::Diverged))) => {
                 return self.close(id, refusal);
             }
             Err(refusal) => return self.complain(id, Some(key.name.to_string()), refusal),
         };
+        let origin = Origin { user, session: Some(id), dialect, id: None };
+        self.take_received(id, key, received, before, origin, now);
+        self.answer_sync(id, key);
+    }
+
+    /// Commits what a sync message brought, and says what of it was refused.
+    fn take_received(
+        &mut self,
+        id: SessionId,
+        key: &StoreKey,
+        received: Received,
+        before: Json,
+        origin: Origin,
+        now: Millis,
+    ) {
+        let Received { changes, refused, taken, gave_up, .. } = received;
         if !changes.is_empty() {
             let spoken = Vec::new();
             let making = Making { before, changes, origin, spoken, depth: Some(0), now };
@@ -66,10 +89,15 @@ impl Workspace {
                 self.complain(id, Some(key.name.to_string()), refusal);
             }
         }
-        for refusal in taken.map(Refusal::from).into_iter().chain(refused.map(Refusal::Document)) {
+        let taken = taken.map(|actor| ActorTaken { actor }.into());
+        for refusal in taken.into_iter().chain(refused.map(Refusal::Document)) {
             self.complain(id, Some(key.name.to_string()), refusal);
         }
-        self.answer_sync(id, key);
+        let orphans = self.sessions.get(&id).map_or(0, Session::orphan_bytes);
+        if gave_up || orphans > limits::SESSION_ORPHAN_BYTES_MAX {
+            // What nobody looked at is sent again only in a new dialogue.
+            self.close(id, Refusal::NoProgress);
+        }
     }
 
     /// Says what the last sync message of a session asks for.
@@ -107,8 +135,8 @@ impl Workspace {
         }
         let message = match self.store(&key) {
             Ok(store) => SyncMessage::catch_up(&mut store.document, since),
-            // When the store is loaded anew, the session is told to start over.
-            Err(_) => return,
+            // What it missed cannot be said now, and nobody would ask for it again.
+            Err(_) => None,
         };
         match message {
             Some(message) => self.tell_sync(id, &key, message),

@@ -27,7 +27,7 @@ pub(super) fn open(bytes: &[u8], budget: &mut Budget<'_>) -> Checked<Opened> {
         last_sync: None,
         bloom_is_empty: true,
         flags: None,
-        changes: Vec::new(),
+        changes: Ok(Vec::new()),
     };
     let haves = input.length()?;
     if haves > budget.limits.haves {
@@ -42,9 +42,14 @@ pub(super) fn open(bytes: &[u8], budget: &mut Budget<'_>) -> Checked<Opened> {
         }
     }
     let blobs = input.length()?;
+    let mut changes = Vec::new();
+    let mut sound = Ok(());
     for _ in 0..blobs {
-        chunk::open_all(input.prefixed()?, budget, &mut opened.changes)?;
+        let blob = input.prefixed()?;
+        // One blob that is not sound is enough; the rest is only stepped over.
+        sound = sound.and_then(|()| chunk::open_all(blob, budget, &mut changes));
     }
+    opened.changes = sound.map(|()| changes);
     if !input.is_empty() {
         opened.flags = Some(flags(input.prefixed()?));
     }

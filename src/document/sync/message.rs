@@ -19,7 +19,7 @@ const FLAGS: [u8; 3] = [2, 0x02, 0x80 | 0x04];
 pub struct SyncMessage {
     /// It brings a client that has these heads to `heads`; `None` if it answers a question.
     since: Option<Vec<ChangeHash>>,
-    /// Whether it follows from what the client itself says that it has, not from what it was told.
+    /// Whether it follows from what the client certainly has, so that nothing said before matters.
     opens: bool,
     heads: Vec<ChangeHash>,
     need: Vec<ChangeHash>,
@@ -35,6 +35,11 @@ impl SyncMessage {
     /// changes, without them.
     pub fn news(since: Vec<ChangeHash>, heads: Vec<ChangeHash>, changes: Vec<Arc<[u8]>>) -> Self {
         Self::giving(since, heads, None, changes)
+    }
+
+    /// All that the document has, for clients that have nothing.
+    pub fn all(document: &mut Document, reads_documents: bool) -> Self {
+        Self::all_since(document, Vec::new(), reads_documents)
     }
 
     /// What brings a client to the newest heads that missed all news since it had these; `None` if
@@ -128,32 +133,33 @@ impl SyncMessage {
     pub fn payload_len(&self) -> usize {
         let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
         let document = self.document.as_ref().map_or(0, |document| document.len());
-        changes.saturating_add(document).saturating_add(self.filter.len())
+        let hashes = [&self.heads, &self.need, &self.last_sync].map(Vec::len).iter().sum::<usize>();
+        let named = hashes.saturating_mul(size_of::<ChangeHash>());
+        changes.saturating_add(document).saturating_add(self.filter.len()).saturating_add(named)
     }
 
     /// The message as it goes over the wire.
     pub fn encode(&self) -> Vec<u8> {
-        let heads = self.heads.len().saturating_add(self.need.len()).saturating_mul(64);
-        let mut out =
-            Vec::with_capacity(self.payload_len().saturating_add(heads).saturating_add(64));
+        let mut out = Vec::with_capacity(self.payload_len().saturating_add(64));
         out.push(if self.document.is_some() { DOCUMENTS } else { CHANGES });
         put_hashes(&mut out, &self.heads);
         put_hashes(&mut out, &self.need);
         put_number(&mut out, 1);
         put_hashes(&mut out, &self.last_sync);
         put_bytes(&mut out, &self.filter);
-        match &self.document {
+        if let Some(document) = &self.document {
             // One blob, in which the later changes follow the document.
-            Some(document) => {
-                put_number(&mut out, 1);
-                let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
-                put_number(&mut out, document.len().saturating_add(changes));
-                out.extend_from_slice(document);
-                self.changes.iter().for_each(|change| out.extend_from_slice(change));
+            put_number(&mut out, 1);
+            let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
+            put_number(&mut out, document.len().saturating_add(changes));
+            out.extend_from_slice(document);
+            for change in &self.changes {
+                out.extend_from_slice(change);
             }
-            None => {
-                put_number(&mut out, self.changes.len());
-                self.changes.iter().for_each(|change| put_bytes(&mut out, change));
+        } else {
+            put_number(&mut out, self.changes.len());
+            for change in &self.changes {
+                put_bytes(&mut out, change);
             }
         }
         out.extend_from_slice(&FLAGS);
@@ -163,7 +169,9 @@ impl SyncMessage {
 
 fn put_hashes(out: &mut Vec<u8>, hashes: &[ChangeHash]) {
     put_number(out, hashes.len());
-    hashes.iter().for_each(|hash| out.extend_from_slice(&hash.0));
+    for hash in hashes {
+        out.extend_from_slice(&hash.0);
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -20,13 +20,18 @@ impl Orphans {
         self.waiting.is_empty()
     }
 
+    /// What waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes in changes, and hands out those that are new and whose ancestors are all there, in
-    /// causal order.
+    /// causal order. Of those that wait there may be too many: then all of them are given up.
     pub(super) fn join(
         &mut self,
         document: &Document,
         changes: Vec<Change>,
-    ) -> Result<Vec<Change>, DocumentError> {
+    ) -> (Vec<Change>, Option<DocumentError>) {
         for change in changes {
             if !document.knows(&[change.hash()]) {
                 self.waiting.insert(change.hash(), change);
@@ -37,9 +42,9 @@ impl Orphans {
         let too_many = self.waiting.len() > limits::ORPHANS_MAX;
         if too_many || self.bytes > limits::ORPHAN_BYTES_MAX {
             *self = Self::default();
-            return Err(DocumentError::NoProgress);
+            return (ready, Some(DocumentError::TooMany("changes whose ancestors are missing")));
         }
-        Ok(ready)
+        (ready, None)
     }
 
     /// What is missing for those that wait.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use automerge::transaction::Transactable as _;
-use automerge::{Automerge, Change, ROOT, ReadDoc as _};
+use automerge::{Automerge, ROOT, ReadDoc as _};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -109,7 +109,7 @@ impl World {
         let Some(message) = self.peers[n].up.pop_front() else { return false };
         let before = self.server.heads();
         let incoming = Incoming::open(&message).unwrap();
-        let received = self.peers[n].session.receive(&mut self.server, incoming).unwrap();
+        let received = self.peers[n].session.receive(&mut self.server, incoming, |_| true).unwrap();
         assert_eq!(received.refused, None);
         if !received.changes.is_empty() {
             self.publish(&before, &received.changes, Some(n));
@@ -246,7 +246,7 @@ fn told_session(server: &mut Document) -> SyncSession {
     let mut stock = StockSession::default();
     let mut session = SyncSession::new();
     let hello = stock.generate(&document(1)).unwrap();
-    session.receive(server, Incoming::open(&hello).unwrap()).unwrap();
+    session.receive(server, Incoming::open(&hello).unwrap(), |_| true).unwrap();
     session.answer(server).unwrap();
     session
 }
@@ -270,15 +270,16 @@ fn a_change_without_its_ancestors_waits_for_them() {
     };
     let mut server = document(9);
     let mut session = told_session(&mut server);
-    let received = session.receive(&mut server, send(&[&changes[2]])).unwrap();
+    let received = session.receive(&mut server, send(&[&changes[2]]), |_| true).unwrap();
     assert_eq!((received.changes.len(), server.heads().len()), (0, 0));
     assert!(session.answer(&mut server).is_some(), "it is asked for the others");
-    let received = session.receive(&mut server, send(&[&changes[0], &changes[1]])).unwrap();
+    let received =
+        session.receive(&mut server, send(&[&changes[0], &changes[1]]), |_| true).unwrap();
     assert_eq!(received.changes, changes);
     assert_eq!(server.heads(), heads);
 }
 
-/// Orphans have a limit; beyond it the client starts over.
+/// Orphans have a limit; beyond it they are given up, and the client is told so.
 #[test]
 fn orphans_do_not_pile_up() {
     let mut made = Automerge::new();
@@ -289,15 +290,17 @@ fn orphans_do_not_pile_up() {
     }
     let mut server = document(9);
     let mut session = told_session(&mut server);
-    let mut ended = None;
+    let mut refused = None;
     let changes = made.get_changes(&[]);
     for some in changes[1..].chunks(1_000) {
         let chunks = some.iter().cloned().map(|mut change| change.bytes().into_owned().into());
         let message = SyncMessage::news(Vec::new(), made.get_heads(), chunks.collect());
         let incoming = Incoming::open(&message.encode()).unwrap();
-        ended = session.receive(&mut server, incoming).err();
+        let received = session.receive(&mut server, incoming, |_| true).unwrap();
+        assert!(session.orphan_bytes() <= limits::ORPHAN_BYTES_MAX);
+        refused = refused.or(received.refused);
     }
-    assert_eq!(ended, Some(DocumentError::NoProgress));
+    assert!(matches!(refused, Some(DocumentError::TooMany(_))), "{refused:?}");
     assert!(server.heads().is_empty());
 }
 
@@ -319,11 +322,42 @@ fn a_refused_change_takes_no_other_along() {
     let message = SyncMessage::news(Vec::new(), sorted(heads), chunks.to_vec()).encode();
     let mut server = document(9);
     let mut session = told_session(&mut server);
-    let received = session.receive(&mut server, Incoming::open(&message).unwrap()).unwrap();
+    let received =
+        session.receive(&mut server, Incoming::open(&message).unwrap(), |_| true).unwrap();
     assert!(matches!(received.refused, Some(DocumentError::Json(_))), "{received:?}");
     assert_eq!(received.changes.len(), 2);
     assert_eq!(server.json().as_object().map(crate::json::Object::len), Some(2));
     assert_eq!(server.doc.keys(ROOT).count(), 2);
+}
+
+/// Good changes stand, however many bad ones come with them, and nothing is lost in silence.
+#[test]
+fn bad_changes_among_many_are_found_one_by_one() {
+    let base = Automerge::new();
+    let write = |key: &str, actor: u16| {
+        let mut copy = base.fork();
+        copy.set_actor(ActorId::from(actor.to_be_bytes()));
+        let mut tx = copy.transaction();
+        tx.put(ROOT, key, 1).unwrap();
+        tx.commit();
+        copy.get_last_local_change().unwrap()
+    };
+    for bad in [1, 3, usize::try_from(limits::CHANGES_REFUSED_MAX).unwrap() + 5] {
+        let key = |n: usize| if n.is_multiple_of(7) && n / 7 < bad { "__proto__" } else { "good" };
+        let changes: Vec<Change> = (0..300_u16).map(|n| write(key(n.into()), n)).collect();
+        let heads = sorted(changes.iter().map(Change::hash).collect());
+        let chunks = changes.into_iter().map(|mut change| change.bytes().into_owned().into());
+        let message = SyncMessage::news(Vec::new(), heads, chunks.collect()).encode();
+        let mut server = document(9);
+        let mut session = told_session(&mut server);
+        let incoming = Incoming::open(&message).unwrap();
+        let received = session.receive(&mut server, incoming, |_| true).unwrap();
+        assert!(matches!(received.refused, Some(DocumentError::Json(_))), "{received:?}");
+        assert!(received.gave_up || received.changes.len() == 300 - bad);
+        assert_eq!(received.gave_up, bad > 3);
+        assert_eq!(received.authors.len(), received.changes.len());
+        assert!(session.answer(&mut server).is_some(), "and it is still answered");
+    }
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

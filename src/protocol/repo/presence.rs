@@ -76,15 +76,6 @@ impl PresenceWord {
         }
         writer.finish()
     }
-
-    /// About the length of the large part.
-    fn value_len(&self) -> usize {
-        match self {
-            Self::Heartbeat | Self::Goodbye => 0,
-            Self::Update { channel, value } => channel.len().saturating_add(value.encoded_len()),
-            Self::Snapshot { state } => state.encoded_len(),
-        }
-    }
 }
 
 fn read_value(mut reader: Reader<'_>, limits: &JsonLimits) -> Option<Json> {

@@ -19,7 +19,7 @@ use crate::workspace::{Delivery, Refusal};
 pub fn request(message: RepoMessage<'_>, limits: &JsonLimits) -> Option<RepoRequest> {
     let storage = |name: &str| StorageId(name.into());
     Some(match message {
-        RepoMessage::Join { sender, metadata, versions: _ } => RepoRequest::Join {
+        RepoMessage::Join { sender, metadata, .. } => RepoRequest::Join {
             name: SenderId((&*sender).into()),
             // What is forgotten with the peer is no place to keep documents.
             storage: metadata.storage_id.filter(|_| !metadata.is_ephemeral).map(|id| storage(&id)),
@@ -27,7 +27,7 @@ pub fn request(message: RepoMessage<'_>, limits: &JsonLimits) -> Option<RepoRequ
         RepoMessage::Request { document, data, .. } | RepoMessage::Sync { document, data, .. } => {
             RepoRequest::Document { document, message: data.into_owned() }
         }
-        RepoMessage::Ephemeral { sender, target: _, document, count, session, data } => {
+        RepoMessage::Ephemeral { sender, document, count, session, data, .. } => {
             let presence = PresenceWord::parse(&data, limits);
             let (sender, data) = (SenderId((&*sender).into()), data.into_owned());
             let session = (&*session).into();

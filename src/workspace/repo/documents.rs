@@ -1,14 +1,14 @@
 //! Which store a document of the automerge-repo dialect is, and who waits for one that is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{RepoDelivery, RepoSession};
-use crate::document::{Incoming, SyncSession};
+use crate::document::{Incoming, SyncMessage, SyncSession};
 use crate::ids::{DocumentId, Millis, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::workspace::edit::Making;
-use crate::workspace::effect::Delivery;
+use crate::workspace::effect::{Delivery, Effect};
 use crate::workspace::session::Stand;
 use crate::workspace::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 
@@ -17,7 +17,8 @@ use crate::workspace::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 pub(in crate::workspace) struct Documents {
     workspace: WorkspaceId,
     stores: BTreeMap<DocumentId, StoreName>,
-    wanted: BTreeMap<DocumentId, BTreeSet<SessionId>>,
+    /// Who waits for what does not exist, and whether he reads whole documents.
+    wanted: BTreeMap<DocumentId, BTreeMap<SessionId, bool>>,
 }
 
 impl Documents {
@@ -41,7 +42,7 @@ impl Documents {
 
     /// Who waits for a document.
     pub(super) fn wanting(&self, document: DocumentId) -> impl Iterator<Item = SessionId> {
-        self.wanted.get(&document).into_iter().flatten().copied()
+        self.wanted.get(&document).into_iter().flat_map(BTreeMap::keys).copied()
     }
 
     /// Forgets a session and what it waits for.
@@ -82,12 +83,14 @@ impl Workspace {
             Ok(incoming) => incoming,
             Err(error) => {
                 self.complain(id, Some(document.to_string()), Refusal::Document(error));
+                let document = document.to_string();
+                self.tell_repo(id, RepoDelivery::Unavailable { document });
                 return None;
             }
         };
         let Some(key) = self.document_key(document).or_else(|| self.adopt(document, &incoming))
         else {
-            self.miss(id, document);
+            self.miss(id, document, &incoming);
             return None;
         };
         if matches!(self.require(&key), Ready::Later) {
@@ -95,11 +98,12 @@ impl Workspace {
         }
         if let Err(refusal) = self.store(&key) {
             self.complain(id, Some(key.name.to_string()), refusal);
-            self.miss(id, document);
+            self.miss(id, document, &incoming);
             return None;
         }
-        if !incoming.has_heads() {
-            self.begin(id, &key, now);
+        if !incoming.has_heads() && !self.begin(id, &key, now) {
+            self.miss(id, document, &incoming);
+            return None;
         }
         let is_new = self.sessions.get(&id).is_some_and(|s| !s.stands.contains_key(&key));
         let heads = incoming.heads().to_vec();
@@ -114,76 +118,97 @@ impl Workspace {
     }
 
     /// A document that the client has made becomes a store named by its id, if stores may come to
-    /// be.
+    /// be. An id that is derived from a name waits for the store of that name.
     fn adopt(&mut self, document: DocumentId, incoming: &Incoming) -> Option<StoreKey> {
         let name: StoreName = document.to_string().parse().ok()?;
-        let may_be = incoming.has_heads() && self.config.allows(&name);
+        let may_be = incoming.has_heads() && !document.is_derived() && self.config.allows(&name);
         may_be.then_some(StoreKey { name, owner: None })
     }
 
     /// A document without changes is none to a client of this dialect: so the first that opens a
-    /// store which nobody has written to begins it, by a change that changes nothing.
-    fn begin(&mut self, id: SessionId, key: &StoreKey, now: Millis) {
+    /// store which nobody has written to begins it, by a change that changes nothing. A store that
+    /// a client is about to fill with a document of its own is left to him. Returns whether the
+    /// document is there.
+    fn begin(&mut self, id: SessionId, key: &StoreKey, now: Millis) -> bool {
         let user = self.sessions.get(&id).map(|session| session.user.clone());
         let (Ok(store), Some(user)) = (self.store(key), user) else {
-            return;
+            return false;
         };
         if !store.document.heads().is_empty() {
-            return;
+            return true;
+        }
+        if key.name.as_str().parse::<DocumentId>().is_ok() {
+            return false;
         }
         let before = store.document.json();
         let (name, initial) = (store.config.name.clone(), store.config.initial.clone());
         let begun = crate::document::begin(&mut store.document, &name, &initial);
         let changes = match self.sound(key, begun) {
             Ok(change) => vec![change],
-            Err(refusal) => return self.complain(id, Some(name.to_string()), refusal),
+            Err(refusal) => {
+                self.complain(id, Some(name.to_string()), refusal);
+                return false;
+            }
         };
         let origin = Origin { user, session: Some(id), dialect: Dialect::Repo, id: None };
         let making = Making { before, changes, origin, spoken: Vec::new(), depth: None, now };
-        if let Err(refusal) = self.commit(key, making, None) {
-            self.complain(id, Some(name.to_string()), refusal);
+        let made = self.commit(key, making, None);
+        if let Err(refusal) = &made {
+            self.complain(id, Some(name.to_string()), refusal.clone());
         }
+        made.is_ok()
     }
 
     /// There is no such document; whoever wanted it is told when there is.
-    fn miss(&mut self, id: SessionId, document: DocumentId) {
+    fn miss(&mut self, id: SessionId, document: DocumentId, incoming: &Incoming) {
         let Some(peer) = self.sessions.get_mut(&id).and_then(|session| session.repo.as_mut())
         else {
             return;
         };
         if peer.wanted.len() < limits::DOCUMENTS_WANTED_MAX {
             peer.wanted.insert(document);
-            self.documents.wanted.entry(document).or_default().insert(id);
+            let reads_documents = incoming.reads_documents();
+            self.documents.wanted.entry(document).or_default().insert(id, reads_documents);
         }
         let document = document.to_string();
         self.tell_repo(id, RepoDelivery::Unavailable { document });
     }
 
-    /// Gives a store that has just got its first change to those who wanted it before.
+    /// Gives a store to those who wanted it before it was there.
     pub(in crate::workspace) fn serve_wanted(&mut self, key: &StoreKey) {
-        if key.owner.is_some() {
+        if key.owner.is_some() || self.documents.wanted.is_empty() {
             return;
         }
         let document = self.documents.id(&key.name);
-        for id in self.documents.wanted.remove(&document).unwrap_or_default() {
-            let Some(session) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            if let Some(peer) = &mut session.repo {
-                peer.wanted.remove(&document);
+        let Ok(store) = self.store(key) else {
+            return;
+        };
+        if store.document.heads().is_empty() {
+            return;
+        }
+        let seq = store.seq();
+        let waiting = self.documents.wanted.remove(&document).unwrap_or_default();
+        // Each message is the same for all who read it.
+        for reads_documents in [true, false] {
+            let mut to = Vec::new();
+            for (id, _) in waiting.iter().filter(|(_, reads)| **reads == reads_documents) {
+                let Some(session) = self.sessions.get_mut(id) else {
+                    continue;
+                };
+                if let Some(peer) = &mut session.repo {
+                    peer.wanted.remove(&document);
+                }
+                if !session.stands.contains_key(key) {
+                    let sync = Box::new(SyncSession::told(reads_documents));
+                    session.stands.insert(key.clone(), Stand::Crdt(sync));
+                    to.push(*id);
+                }
             }
-            if session.stands.contains_key(key) {
-                continue;
-            }
-            let mut sync = Box::new(SyncSession::new());
-            if let Ok(store) = self.store(key) {
-                let about = Some((key.clone(), store.seq()));
-                let message = Arc::new(sync.begin(&mut store.document));
+            if let (Ok(store), false) = (self.store(key), to.is_empty()) {
+                let message = Arc::new(SyncMessage::all(&mut store.document, reads_documents));
                 let delivery = Delivery::Sync { store: key.name.clone(), message };
-                self.deliver(id, about, delivery);
-            }
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.stands.insert(key.clone(), Stand::Crdt(sync));
+                let about = Some((key.clone(), seq));
+                self.outbox.when_saved(about, Effect::Deliver { to, delivery });
             }
         }
     }

@@ -8,27 +8,33 @@ use crate::ids::{SessionId, StoreName};
 use crate::json::{Json, JsonError, Object};
 use crate::limits;
 use crate::workspace::effect::Delivery;
+use crate::workspace::session::Session;
 use crate::workspace::{Refusal, StoreKey, Workspace};
 
 /// What was heard of every run of a peer's program. Peers pass on what they hear, so the same
 /// message comes back by many ways.
 #[derive(Debug, Default)]
 pub(in crate::workspace) struct Heard {
-    counts: BTreeMap<(SenderId, Arc<str>), u64>,
+    /// By what the sender said itself, and by what others said in his name: those cannot take the
+    /// word from him.
+    counts: BTreeMap<(SenderId, Arc<str>, bool), u64>,
     /// Words of presence that were said in the name of sessions of other dialects.
     words: u64,
 }
 
 impl Heard {
     /// Whether a message is new. Counts rise, and what comes late is as good as known.
-    fn is_new(&mut self, ephemeral: &Ephemeral) -> bool {
-        let source = (ephemeral.sender.clone(), Arc::clone(&ephemeral.session));
-        let known = self.counts.get(&source).is_some_and(|count| *count >= ephemeral.count);
+    fn is_new(&mut self, ephemeral: &Ephemeral, own: bool) -> bool {
+        let source = |own| (ephemeral.sender.clone(), Arc::clone(&ephemeral.session), own);
+        let heard = |own| self.counts.get(&source(own)).copied().unwrap_or_default();
+        let newest = if own { heard(true) } else { heard(true).max(heard(false)) };
+        let known = newest >= ephemeral.count;
         if !known {
             if self.counts.len() >= limits::EPHEMERAL_SOURCES_MAX {
                 // At worst, something of a moment ago is passed on once more.
                 self.counts.clear();
             }
+            let source = source(own);
             self.counts.insert(source, ephemeral.count);
         }
         !known
@@ -52,22 +58,19 @@ impl Workspace {
         }
         // Nobody speaks for a peer that is here itself.
         let own = peer.name == ephemeral.sender;
-        let here = |id: SessionId| self.peer(id).is_some_and(|peer| peer.name == ephemeral.sender);
-        if !own && self.sessions.keys().any(|other| here(*other)) {
+        if !own && self.names.contains_key(&ephemeral.sender) {
             return;
         }
-        if !self.heard.is_new(ephemeral) {
+        if !self.heard.is_new(ephemeral, own) {
             return;
         }
         let key = self.document_key(ephemeral.document);
-        let open = |other: SessionId| {
-            let stands = self.sessions.get(&other).map(|session| &session.stands);
-            key.as_ref().is_some_and(|key| stands.is_some_and(|stands| stands.contains_key(key)))
+        let opened = |session: &Session| {
+            session.repo.is_some()
+                && key.as_ref().is_some_and(|key| session.stands.contains_key(key))
         };
-        let peers = self.sessions.iter().filter(|(_, session)| session.repo.is_some());
-        let to: Vec<SessionId> = peers
-            .map(|(other, _)| *other)
-            .filter(|other| open(*other))
+        let open = self.sessions.iter().filter(|(_, session)| opened(session)).map(|(id, _)| *id);
+        let to: Vec<SessionId> = open
             .chain(self.documents.wanting(ephemeral.document))
             .filter(|other| *other != id)
             .collect();
@@ -80,56 +83,39 @@ impl Workspace {
     /// A peer shows something of itself in a document: the sessions of other dialects see it, and
     /// it sees them.
     fn hear_presence(&mut self, id: SessionId, key: &StoreKey, word: &PresenceWord) {
+        let bytes_max = self.config.limits.presence_bytes_max;
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let user = session.user.clone();
         let Some(peer) = session.repo.as_mut().filter(|_| session.stands.contains_key(key)) else {
             return;
         };
-        let is_new = !peer.shows.contains_key(&key.name);
-        let empty = || Json::Object(Object::new());
-        let shown = peer.shows.entry(key.name.clone()).or_insert_with(empty);
+        let mut shows = peer.shows.clone();
+        let is_new = !shows.contains_key(&key.name);
         match word {
-            PresenceWord::Heartbeat => {}
-            PresenceWord::Snapshot { state } => {
-                let mut members = shown.as_object().cloned().unwrap_or_default();
-                for (channel, value) in state.as_object().into_iter().flat_map(Object::iter) {
-                    members.insert(channel.clone(), value.clone());
-                }
-                *shown = Json::Object(members);
-            }
-            PresenceWord::Update { channel, value } => {
-                let mut members = shown.as_object().cloned().unwrap_or_default();
-                members.insert(channel.as_str().into(), value.clone());
-                *shown = Json::Object(members);
-            }
-            PresenceWord::Goodbye => {
-                peer.shows.remove(&key.name);
-            }
+            PresenceWord::Goodbye => drop(shows.remove(&key.name)),
+            word => shown(shows.entry(key.name.clone()).or_default(), word),
         }
-        let shown = peer.shows.get(&key.name).cloned();
-        let shown = shown.filter(|shown| shown.encoded_len() <= limits::PRESENCE_BYTES_MAX);
-        match word {
-            PresenceWord::Heartbeat => {}
-            PresenceWord::Update { .. } | PresenceWord::Snapshot { .. } if shown.is_none() => {
-                self.complain(id, Some(key.name.to_string()), JsonError::TooLarge.into());
-            }
-            _ => {
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.presence.clone_from(&shown);
-                }
-                self.tell_presence(id, &user, shown);
-            }
+        let together = all_shown(&shows);
+        let large = together.as_ref().is_some_and(|together| together.encoded_len() > bytes_max);
+        if large || shows.len() > limits::PRESENCE_STORES_MAX {
+            let refusal = JsonError::TooLarge.into();
+            return self.complain(id, Some(key.name.to_string()), refusal);
         }
-        if !matches!(word, PresenceWord::Goodbye) {
+        peer.shows = shows;
+        let user = session.user.clone();
+        if session.presence != together {
+            session.presence.clone_from(&together);
+            self.tell_presence(id, &user, together);
+        }
+        if *word != PresenceWord::Goodbye {
             self.show_others(id, &key.name, is_new);
         }
     }
 
     /// Shows a peer the sessions of other dialects: all of them when it is new, and later that
     /// they are still there, as often as it says so itself.
-    fn show_others(&mut self, id: SessionId, store: &StoreName, is_new: bool) {
+    pub(super) fn show_others(&mut self, id: SessionId, store: &StoreName, is_new: bool) {
         let others = self.sessions.iter().filter(|(_, session)| session.repo.is_none());
         let shown = others.filter_map(|(other, session)| {
             Some((*other, session.presence.clone().filter(|_| session.follows(store))?))
@@ -176,6 +162,28 @@ impl Workspace {
         let said = RepoDelivery::Presence { document, session, word, count };
         self.tell_at_once(to, Delivery::Repo(said));
     }
+}
+
+/// What a peer shows in one document, after a word.
+fn shown(channels: &mut Object, word: &PresenceWord) {
+    match word {
+        PresenceWord::Heartbeat | PresenceWord::Goodbye => {}
+        PresenceWord::Update { channel, value } => {
+            channels.insert(channel.as_str().into(), value.clone());
+        }
+        PresenceWord::Snapshot { state } => {
+            for (channel, value) in state.as_object().into_iter().flat_map(Object::iter) {
+                channels.insert(Arc::clone(channel), value.clone());
+            }
+        }
+    }
+}
+
+/// The channels of all documents as one object: in other dialects a session shows one thing.
+fn all_shown(shows: &BTreeMap<StoreName, Object>) -> Option<Json> {
+    let channels = shows.values().flat_map(Object::iter);
+    let together = channels.map(|(channel, value)| (Arc::clone(channel), value.clone())).collect();
+    (!shows.is_empty()).then_some(Json::Object(together))
 }
 
 /// Stock clients keep an object of channels; anything else is the only channel, `data`.

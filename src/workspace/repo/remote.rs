@@ -1,6 +1,6 @@
 //! What other places hold of the documents here, for those who want to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::ChangeHash;
 
@@ -11,22 +11,50 @@ use crate::workspace::effect::{Delivery, Effect};
 use crate::workspace::store::Committed;
 use crate::workspace::{Refusal, StoreKey, Workspace};
 
-/// The heads of other places, as far as they were heard of.
+/// The heads of other places, as far as they were heard of, and who wants to hear of them.
 #[derive(Debug)]
 pub(in crate::workspace) struct RemoteBook {
     /// This place.
     own: StorageId,
     heads: BTreeMap<(StoreName, StorageId), RemoteHeads>,
+    /// How many hashes there are in `heads`.
+    hashes: usize,
+    subscribers: BTreeMap<StorageId, BTreeSet<SessionId>>,
+    /// The time that was last named for what this place holds.
+    told: Millis,
 }
 
 impl RemoteBook {
     pub(in crate::workspace) fn new(own: StorageId) -> Self {
-        Self { own, heads: BTreeMap::new() }
+        Self {
+            own,
+            heads: BTreeMap::new(),
+            hashes: 0,
+            subscribers: BTreeMap::new(),
+            told: Millis(0),
+        }
     }
 
     /// This place.
     pub(in crate::workspace) fn own(&self) -> &StorageId {
         &self.own
+    }
+
+    fn subscribe(&mut self, id: SessionId, storages: &BTreeSet<StorageId>) {
+        for storage in storages {
+            self.subscribers.entry(storage.clone()).or_default().insert(id);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: SessionId, storages: &BTreeSet<StorageId>) {
+        for storage in storages {
+            if let Some(subscribers) = self.subscribers.get_mut(storage) {
+                subscribers.remove(&id);
+                if subscribers.is_empty() {
+                    self.subscribers.remove(storage);
+                }
+            }
+        }
     }
 
     /// Notes what a place holds, unless something newer is known.
@@ -36,10 +64,14 @@ impl RemoteBook {
         if *storage == self.own || known.is_some_and(|known| known.time >= heads.time) {
             return false;
         }
-        if self.heads.len() >= limits::REMOTE_HEADS_KEPT_MAX {
+        let before = known.map_or(0, |known| known.heads.len());
+        let after = self.hashes.saturating_sub(before).saturating_add(heads.heads.len());
+        if after > limits::REMOTE_HEADS_KEPT_MAX {
             // It is hearsay: whoever holds something says so again with his next change.
             self.heads.clear();
+            self.hashes = 0;
         }
+        self.hashes = self.hashes.saturating_sub(before).saturating_add(heads.heads.len());
         self.heads.insert(place, heads.clone());
         true
     }
@@ -47,21 +79,24 @@ impl RemoteBook {
 
 impl Workspace {
     /// Changes of whose heads a session wants to hear; what is known of the new ones it is told.
-    pub(super) fn subscribe(&mut self, id: SessionId, add: Vec<StorageId>, remove: &[StorageId]) {
+    pub(super) fn subscribe(&mut self, id: SessionId, add: &[StorageId], remove: &[StorageId]) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         let Some(peer) = &mut session.repo else {
             return;
         };
-        peer.remotes.retain(|storage| !remove.contains(storage));
-        if peer.remotes.len().saturating_add(add.len()) > limits::REMOTE_STORAGES_MAX {
+        let kept = peer.remotes.iter().filter(|storage| !remove.contains(storage));
+        let wanted: BTreeSet<StorageId> = kept.chain(add).cloned().collect();
+        if wanted.len() > limits::REMOTE_STORAGES_MAX {
             return self.complain(id, None, Refusal::TooMany("remote subscriptions"));
         }
-        peer.remotes.extend(add.iter().cloned());
+        let before = std::mem::replace(&mut peer.remotes, wanted.clone());
         let open: Vec<StoreKey> = session.stands.keys().cloned().collect();
+        self.remote.unsubscribe(id, &before);
+        self.remote.subscribe(id, &wanted);
         for key in open {
-            self.tell_known_heads(id, &key, &add);
+            self.tell_known_heads(id, &key, add);
         }
     }
 
@@ -102,21 +137,24 @@ impl Workspace {
         self.pass_on(id, key, vec![(storage, RemoteHeads { heads, time })]);
     }
 
-    /// A peer tells what it has heard of others.
+    /// A peer tells what it has heard of others. Nobody knows more than what is now.
     pub(super) fn hear_remote_heads(
         &mut self,
         id: SessionId,
         document: DocumentId,
         heads: Vec<(StorageId, RemoteHeads)>,
+        now: Millis,
     ) {
         let Some(key) = self.document_key(document) else {
             return;
         };
-        let wanted = |storage: &StorageId| {
-            let mut peers = self.sessions.values().filter_map(|session| session.repo.as_ref());
-            peers.any(|peer| peer.remotes.contains(storage))
-        };
-        let heads = heads.into_iter().filter(|(storage, _)| wanted(storage)).collect();
+        let wanted = heads.into_iter().filter(|(id, _)| self.remote.subscribers.contains_key(id));
+        let clamped = wanted.map(|(id, RemoteHeads { mut heads, time })| {
+            heads.sort_unstable();
+            heads.dedup();
+            (id, RemoteHeads { heads, time: time.min(now) })
+        });
+        let heads = clamped.collect();
         self.pass_on(id, &key, heads);
     }
 
@@ -125,13 +163,12 @@ impl Workspace {
             if !self.remote.note(&key.name, &storage, &heads) {
                 continue;
             }
-            let wants = |(other, session): &(&SessionId, &crate::workspace::Session)| {
-                let subscribed =
-                    session.repo.as_ref().is_some_and(|peer| peer.remotes.contains(&storage));
-                **other != from && subscribed && session.stands.contains_key(key)
+            let opened = |id: &SessionId| {
+                self.sessions.get(id).is_some_and(|session| session.stands.contains_key(key))
             };
+            let subscribers = self.remote.subscribers.get(&storage).into_iter().flatten();
             let to: Vec<SessionId> =
-                self.sessions.iter().filter(wants).map(|(other, _)| *other).collect();
+                subscribers.filter(|id| **id != from && opened(id)).copied().collect();
             self.tell_heads(to, key, vec![(storage, heads)]);
         }
     }
@@ -161,7 +198,9 @@ impl Workspace {
         if to.is_empty() {
             return;
         }
-        let heads = RemoteHeads { heads: made.commit.heads.clone(), time: made.commit.time };
+        // Who hears of it takes only what is newer, and a turn may make many commits.
+        self.remote.told = made.commit.time.max(Millis(self.remote.told.0.saturating_add(1)));
+        let heads = RemoteHeads { heads: made.commit.heads.clone(), time: self.remote.told };
         let (document, heads) =
             (self.documents.id(&key.name), vec![(self.remote.own.clone(), heads)]);
         let delivery = Delivery::Repo(RepoDelivery::RemoteHeads { document, heads });

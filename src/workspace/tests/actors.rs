@@ -1,11 +1,11 @@
 //! Whoever uses an actor that belongs to somebody else is told so, and nothing has changed.
 
 use super::*;
-use crate::document::{Incoming, Note, Policy, StockSession};
+use crate::document::{Note, Policy, StockSession, SyncMessage};
 
 const NOTE: Note = Note { time: Millis(0), message: None };
-/// The actor that `open` gives the server.
-const SERVER: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
+/// The actor of the opening that `open` makes.
+const OPENING: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
 
 /// A client that speaks Automerge.
 struct Replica {
@@ -24,7 +24,7 @@ impl Replica {
         let sync = replica.sync.generate(&replica.document).unwrap();
         let caps = Caps { ready: true, ..Caps::default() };
         let sync = BTreeMap::from([(STORE.parse().unwrap(), sync)]);
-        let request = Request::Hello(Hello { caps, sync, ..Hello::default() });
+        let request = Request::Hello(Hello { sync, caps, ..Hello::default() });
         let turn = vec![attach, Input::say(replica.session, request)];
         assert_eq!(replica.talk(workspace, turn), []);
         replica
@@ -77,8 +77,9 @@ fn a_change_under_somebody_elses_actor_is_refused() {
     let (anns, other) = ([1; 16], [2; 16]);
     let mut ann = Replica::join(&mut workspace, 1, "ann", anns);
     assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
+    let server = signer(&OPENING, 1);
     for (session, (user, actor)) in
-        (2..).zip([("bob", anns), (ANONYMOUS, anns), ("ann", SERVER), (ANONYMOUS, SERVER)])
+        (2..).zip([("bob", anns), (ANONYMOUS, anns), ("ann", server), (ANONYMOUS, server)])
     {
         // His own document, so that he does not know of the number that he takes again.
         let mut thief = Replica::join(&mut workspace, session, user, other);
@@ -105,16 +106,34 @@ fn what_the_document_has_may_be_passed_on_by_everyone() {
     assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
     let mut bob = Replica::join(&mut workspace, 2, "bob", [2; 16]);
     assert_eq!(bob.write(&mut workspace, r#"{"n":2}"#), []);
-    let store = workspace.store(&StoreKey { name: STORE.parse().unwrap(), owner: None }).unwrap();
-
     // All that Bob has, as if he had never talked to this server.
-    let mut blank = Document::load(Arc::new(Policy::default()), None, &[]).unwrap();
-    let (mut to, mut from) = (StockSession::default(), StockSession::default());
-    to.receive(&mut bob.document, &from.generate(&blank).unwrap());
-    let message = to.generate(&bob.document).unwrap();
-    let all = Incoming::open(&message).unwrap();
-    assert_eq!(all.new_authors(&blank), [[1; 16], [2; 16]].map(|actor| actor.as_slice().into()));
-    assert_eq!(all.new_authors(&store.document), []);
-    from.receive(&mut blank, &message);
-    assert_eq!(blank.json(), store.document.json());
+    let message = SyncMessage::catch_up(&mut bob.document, &[]).unwrap().encode();
+    let request = Request::Sync { store: STORE.parse().unwrap(), message };
+    let turn = vec![Input::say(bob.session, request)];
+    assert_eq!(bob.talk(&mut workspace, turn), []);
+    assert_eq!(state(&mut workspace), r#"{"n":2}"#);
+}
+
+/// An actor belongs to whoever brings a change into the document, not to whoever only names it.
+#[test]
+fn a_change_that_waits_claims_no_actor() {
+    let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
+    let mut workspace = open(&config, 0);
+    let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
+    let mut eve = Replica::join(&mut workspace, 2, "eve", [1; 16]);
+    eve.document = Document::load(Arc::new(Policy::default()), None, &[]).unwrap();
+    eve.document.sign_as(&[1; 16]);
+    let mut newest = Vec::new();
+    for json in [r#"{"n":1}"#, r#"{"n":2}"#] {
+        let base = eve.document.state();
+        let next = serde_json::from_str(json).unwrap();
+        newest = eve.document.write(&base, &next, None, NOTE).unwrap().change.unwrap().1;
+    }
+    let heads = eve.document.heads();
+    let orphan = SyncMessage::news(Vec::new(), heads, vec![newest.into()]).encode();
+    let request = Request::Sync { store: STORE.parse().unwrap(), message: orphan };
+    workspace.handle(vec![Input::say(eve.session, request)], Millis(1));
+    assert_eq!(state(&mut workspace), "{}");
+    assert_eq!(ann.write(&mut workspace, r#"{"n":3}"#), []);
+    assert_eq!(state(&mut workspace), r#"{"n":3}"#);
 }

@@ -247,7 +247,7 @@ fn a_store_that_is_loaded_anew_as_it_was_disturbs_nobody() {
         let checkpoint = store.checkpoint().unwrap();
         Stored { checkpoint: Some(checkpoint), ..Stored::default() }
     };
-    place.0.mark_broken(&key);
+    place.0.mark_broken(&key, false);
     let effects = place.0.handle(vec![Input::Detach { session: SessionId(9) }], Millis(5));
     assert!(matches!(effects[..], [Effect::Load { .. }]), "{effects:?}");
     let config = Arc::new(place.0.config.store(&key.name));

@@ -62,7 +62,7 @@ pub(crate) fn corpus() -> Vec<Bomb> {
         bomb("a change that inflates", "too-many", message(&inflating_change())),
         bomb("a column that inflates", "too-many", message(&inflating_document())),
         bomb("a document of a million changes", "too-many", message(&many_changes())),
-        bomb("a key of 2 KiB", "too-many", message(&long_key())),
+        bomb("a key of 70 kB", "too-many", message(&long_key())),
         bomb("operations beyond 32 bits", "bad-sync", numbered(1, 0xffff_fffe)),
         bomb("a change without number", "bad-sync", numbered(0, 1)),
         bomb("objects 300 deep", "too-deep", message(&deep(300))),
@@ -164,7 +164,7 @@ fn million_ops(count: i64) -> Vec<u8> {
 }
 
 fn long_key() -> Vec<u8> {
-    sealed(CHANGE, &[head(1, 1), sets(&"k".repeat(2_048), 1)].concat())
+    sealed(CHANGE, &[head(1, 1), sets(&"k".repeat(70_000), 1)].concat())
 }
 
 /// A change of two operations with this number, that counts its operations from `start`.

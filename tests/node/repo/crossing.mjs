@@ -25,7 +25,8 @@ const left = [];
 presence.on("goodbye", ({ peerId }) => left.push(peerId));
 presence.start({ initialState: { name: "a" }, heartbeatMs: 200, peerTtlMs: 1_000 });
 const shown = () => Object.entries(presence.getPeerStates().value);
-await until(() => shown().length === 1, () => `a sees the JSON session: ${JSON.stringify(shown())}`);
+const who = () => JSON.stringify(shown());
+await until(() => shown().length === 1, () => `a sees the JSON session: ${who()}`);
 const [peerId, first] = shown()[0];
 const met = first.value;
 

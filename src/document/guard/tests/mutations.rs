@@ -77,7 +77,8 @@ impl Tally {
         self.opened += 1;
         let mut document = load(None, before).unwrap();
         let untouched = shown(&document);
-        let Received { changes: new, refused } = document.receive(opened.changes).unwrap();
+        let Received { changes: new, refused, .. } =
+            document.receive(opened.changes.unwrap()).unwrap();
         if let Some(error) = refused {
             assert!(!new.is_empty() || shown(&document) == untouched);
             *self.refused.entry(error.to_string()).or_default() += 1;
@@ -145,7 +146,7 @@ fn numbers_out_of_line_are_refused() {
     for (seq, start, fits) in [(1, 1, true), (7, 1, false), (1, 1 << 30, false), (1, 9, true)] {
         let mut document = load(None, &[]).unwrap();
         let opened = open(&message(&[numbered(seq, start)])).unwrap();
-        let received = document.receive(opened.changes).unwrap();
+        let received = document.receive(opened.changes.unwrap()).unwrap();
         assert_eq!(received.refused.is_none(), fits, "{seq} {start}: {received:?}");
         let again = load(Some(&document.save()), &[]).unwrap();
         assert_eq!(shown(&again), shown(&document));
