@@ -4,6 +4,7 @@ mod accept;
 pub mod config;
 mod genesis;
 mod listing;
+mod names;
 mod origin;
 mod outbox;
 mod problem;

@@ -8,21 +8,16 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::Seats;
 use super::problem::Problem;
+use super::{Seats, names};
 use crate::document::genesis;
-use crate::ids::{StoreName, WorkspaceId};
 
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
 pub(super) async fn serve(
     State(seats): State<Seats>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
-    let Path((workspace, store)) = path.map_err(|error| bad_name(error.body_text()))?;
-    let _same_for_all: WorkspaceId =
-        workspace.parse().map_err(|error| bad_name(format!("workspace: {error}")))?;
-    let name: StoreName = store.parse().map_err(|error| bad_name(format!("store: {error}")))?;
+    let (_same_for_all, name) = names::store(path)?;
     if !seats.workspace.allows(&name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-store", "there is no such store"));
     }

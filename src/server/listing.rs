@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::Seats;
 use super::problem::Problem;
+use super::{Seats, names};
 use crate::hub::HubError;
 use crate::ids::{DocumentId, WorkspaceId};
 use crate::protocol::codes;
@@ -64,9 +64,7 @@ pub(super) async fn serve(
     State(seats): State<Seats>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Listing>, Problem> {
-    let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
-    let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
-    let workspace: WorkspaceId = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
+    let workspace = names::workspace(path)?;
     seats.check_running()?;
     let answer = seats.hub.ask(&workspace, Ask::Overview).await.map_err(|error| {
         tracing::warn!(%workspace, %error, "the stores of a workspace could not be listed");
