@@ -54,7 +54,8 @@ pub enum RepoMessage<'a> {
         /// The client's name.
         target: Cow<'a, str>,
     },
-    /// Something is wrong, and the sender closes. What is not there reads as an empty text.
+    /// Something is wrong; if nothing can follow, the sender closes. What is not there reads as an
+    /// empty text.
     Error {
         /// What is wrong, for people.
         message: Cow<'a, str>,
@@ -166,8 +167,6 @@ pub struct RepoError {
     pub fault: RepoFault,
     /// The type of the message; at most [`crate::limits::NAME_BYTES_MAX`] characters of it.
     pub kind: Option<String>,
-    /// Who sent it; only where the name is within [`crate::limits::PEER_ID_BYTES_MAX`].
-    pub sender: Option<String>,
 }
 
 /// What is wrong with a frame.

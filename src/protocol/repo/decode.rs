@@ -108,8 +108,7 @@ impl<'a> Message<'_, 'a> {
     /// Adds to a fault what can be read all the same.
     fn refuse(&self, fault: RepoFault) -> RepoError {
         let kind = self.required("type", Reader::text).ok();
-        let sender = self.sender().ok();
-        RepoError { fault, kind: kind.as_deref().map(excerpt), sender: sender.map(Cow::into_owned) }
+        RepoError { fault, kind: kind.as_deref().map(excerpt) }
     }
 
     /// Reads a member, if it is there.
