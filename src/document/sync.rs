@@ -48,6 +48,11 @@ impl Incoming {
         self.0.flags.is_some()
     }
 
+    /// Why none of its changes is let in, if that is so whatever the document holds.
+    pub fn refused(&self) -> Option<&DocumentError> {
+        self.0.changes.as_ref().err()
+    }
+
     /// The heads that its sender has.
     pub fn heads(&self) -> &[ChangeHash] {
         &self.0.heads

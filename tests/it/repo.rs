@@ -2,7 +2,12 @@
 //!
 //! Each script prints facts as one line of JSON; what they must be is said here.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use statehouse::ids::{DocumentId, Millis, Seq, SessionId};
+use statehouse::workspace::repo::{RepoDelivery, RepoRequest, SenderId, StorageId};
+use statehouse::workspace::{Delivery, Effect, Input, Opening, Request, Workspace};
 
 use crate::node::{assert_orderly, available, play};
 use crate::server::Server;
@@ -200,10 +205,12 @@ fn a_client_may_begin_offline_with_the_first_change_of_a_store() {
     }
 }
 
-/// What became of a socket that said something hostile.
-fn refused(fate: &Value) -> bool {
-    let fate = fate.as_str().unwrap();
-    fate.contains("error") || fate.contains("closed") || fate.contains("doc-unavailable")
+/// Asserts what became of every socket that said something: all that it was answered.
+fn assert_fates<'a>(facts: &Value, expected: impl IntoIterator<Item = (&'a str, &'a [&'a str])>) {
+    let expected = expected
+        .into_iter()
+        .flat_map(|(fate, names)| names.iter().map(move |name| ((*name).to_owned(), json!(fate))));
+    assert_eq!(*facts, Value::Object(expected.collect()));
 }
 
 #[test]
@@ -219,31 +226,128 @@ fn raw_sockets_disturb_nobody() {
         "answers": [joined, joined, joined], "refusal": "string", "let_in": 0, "one_storage": true,
     });
     assert_eq!(facts["joins"], joins);
-    assert_eq!(facts["before_join"], json!({"let_in": 0}));
-    assert_eq!(facts["garbage"]["frames"], 13);
-    for (frame, fate) in facts["garbage"]["fates"].as_object().unwrap() {
-        assert!(refused(fate), "{frame}: {fate}");
-    }
-    assert!(refused(&facts["text_frame"]["fate"]), "{}", facts["text_frame"]);
-    assert_eq!(facts["text_frame"]["strange"], 0, "the server never sends a text frame");
-    assert_eq!(facts["unknown_type"]["fate"], "nothing", "what is not known is skipped");
-    assert_eq!(facts["odd_fields"], json!({"sent": 20, "answered": 20, "fate": "nothing"}));
+    assert_eq!(facts["joins_again"], json!({"alike": true, "fate": "nothing", "peers": 2}));
     assert_eq!(facts["same_name"], json!({"last_is_open": true, "fate": "nothing"}));
+    let words = json!([[true, "true"]]);
+    let others = json!({"verdict": "nothing", "words": words, "made": 0});
+    assert_eq!(facts["other_senders"], others, "nobody speaks for others");
     assert_eq!(facts["unknown_document"], json!({"addressed": true, "came": true}));
     assert_eq!(facts["id_as_bytes"], json!({"came": true}));
     let counts = json!([1, 2_147_483_648_u64, 4_294_967_297_u64, 35_184_372_088_832_u64]);
-    assert_eq!(facts["numbers_and_undefined"]["counts"], counts);
-    assert_eq!(facts["numbers_and_undefined"]["said"], counts);
-    assert_eq!(facts["numbers_and_undefined"]["fate"], "nothing");
-    assert_eq!(facts["hostile_sync"]["payloads"], 9);
-    for (payload, fate) in facts["hostile_sync"]["fates"].as_object().unwrap() {
-        // Filters are never looked into, so one that would end an Automerge peer is harmless.
-        let is_filter = ["probes", "no_bits", "no_entries", "huge"].contains(&&**payload);
-        assert!(refused(fate) || is_filter, "{payload}: {fate}");
-    }
-    assert_eq!(facts["flood"], json!({"words": 5_000}));
+    let numbers = json!({"counts": counts, "said": counts, "fate": "nothing"});
+    assert_eq!(facts["numbers_and_undefined"], numbers);
+    let calm = ["nothing", "nothing"];
+    let flood = json!({"heard": 5_000, "in_order": true, "fates": calm});
+    assert_eq!(facts["flood"], flood, "a bystander hears every word");
     assert_eq!(facts["loops"], json!({"heard": [10, 10], "echoes": 0}));
-    assert_eq!(facts["leaves"], json!({"back": true}));
+    assert_eq!(facts["leaves"], json!({"code": 1000, "back": true, "errors": 0}));
     assert_eq!(facts["ping"], json!({"pings": true, "fate": "nothing"}));
-    assert_eq!(keys(&facts).len(), 15, "every case was played");
+    assert_refusals(&facts);
+    assert_eq!(keys(&facts).len(), 17, "every case was played");
+}
+
+/// What is refused is answered, and closes the socket only where nothing could follow.
+fn assert_refusals(facts: &Value) {
+    let closed = "error bad-message, closed 1002";
+    let early = ["sync", "request", "ephemeral", "unknown"];
+    assert_fates(&facts["before_join"]["fates"], [(closed, &early[..])]);
+    assert_eq!(facts["before_join"]["made"], "doc-unavailable", "it made no document");
+    let garbage = [
+        "empty",
+        "noise",
+        "number",
+        "list",
+        "nothing",
+        "no_type",
+        "odd_type",
+        "half",
+        "deep",
+        "long_map",
+        "long_text",
+        "long_bytes",
+        "endless",
+    ];
+    assert_fates(&facts["garbage"]["before"], [(closed, &garbage[..])]);
+    assert_fates(&facts["garbage"]["after"], [("error bad-message", &garbage[..])]);
+    let text = json!({"fate": "closed 1003", "strange": 0});
+    assert_eq!(facts["text_frame"], text, "the server never sends a text frame");
+    assert_eq!(facts["unknown_type"]["fate"], "nothing", "what is not known is skipped");
+
+    let no_document =
+        ["sync_not_base58", "sync_bad_checksum", "sync_of_a_path", "request_of_nothing"];
+    let bad_message = [
+        "sync_without_data",
+        "sync_of_text",
+        "sync_of_no_document",
+        "request_of_bytes",
+        "count_negative",
+        "count_text",
+        "session_number",
+        "word_of_nothing",
+        "subscription_text",
+        "heads_list",
+        "heads_not_base58",
+        "sender_missing",
+        "join_by_nobody",
+        "join_by_a_map",
+    ];
+    let fates = [
+        ("doc-unavailable", &no_document[..]),
+        ("error bad-message", &bad_message[..]),
+        ("doc-unavailable, error bad-sync", &["sync_of_nothing"]),
+        (closed, &["join_by_another"]),
+    ];
+    assert_fates(&facts["odd_fields"], fates);
+
+    // Filters are never looked into, so one that would end an Automerge peer is harmless.
+    let filters = ["probes", "no_bits", "no_entries", "huge"];
+    let (unreadable, refused) = (["heads", "changes", "noise"], ["change", "bundle"]);
+    let none = "doc-unavailable, error bad-sync";
+    for (document, answer, refusal) in
+        [("shared", "sync", "error bad-sync, sync"), ("fresh", "doc-unavailable", none)]
+    {
+        let fates = [(answer, &filters[..]), (none, &unreadable), (refusal, &refused)];
+        assert_fates(&facts["hostile_sync"][document], fates);
+    }
+}
+
+/// Two questions stay unanswered; then the client counts as gone, without a word.
+#[test]
+fn a_repo_client_that_answers_no_ping_is_let_go() {
+    if !available("repo/raw.mjs") {
+        return;
+    }
+    let mut server = Server::with_config("[limits]\nrepo_ping_ms = 500");
+    let facts = play("repo/raw.mjs", &["no_pong"], &mut server);
+    let expected = json!({"code": 1006, "pings": 2, "quiet": "nothing"});
+    assert_eq!(facts["no_pong"], expected);
+}
+
+/// A stock client takes a server that is silent for a second for one that has nothing: so a join
+/// must not wait for a document, however long that takes to load.
+#[test]
+fn a_join_is_answered_before_any_document_is_loaded() {
+    let document = DocumentId::of(&"w".parse().unwrap(), &"s".parse().unwrap());
+    let mut workspace = Workspace::open(Opening {
+        id: "w".parse().unwrap(),
+        config: Arc::default(),
+        stored: vec![("s".parse().unwrap(), Seq(7))],
+        epoch: 0,
+        actor: [9; 16],
+        storage: StorageId("here".into()),
+    });
+    let session = SessionId(1);
+    let say = |request| Input::say(session, Request::Repo(request));
+    let message = [0x42, 0, 0, 0, 0].to_vec();
+    let turn = vec![
+        Input::Attach { session, user: "u".to_owned() },
+        say(RepoRequest::Join { name: SenderId("client".into()), storage: None }),
+        say(RepoRequest::Document { document, message }),
+    ];
+    let effects = workspace.handle(turn, Millis(0));
+    let [Effect::Deliver { to, delivery }, Effect::Load { store }] = &*effects else {
+        panic!("{effects:?}")
+    };
+    let peer = Delivery::Repo(RepoDelivery::Joined { storage: StorageId("here".into()) });
+    assert_eq!((&**to, delivery, store.as_str()), (&[session][..], &peer, "s"));
 }

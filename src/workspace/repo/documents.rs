@@ -171,7 +171,10 @@ impl Workspace {
             self.documents.wanted.entry(document).or_default().insert(id, reads_documents);
         }
         let document = document.to_string();
-        self.tell_repo(id, RepoDelivery::Unavailable { document });
+        self.tell_repo(id, RepoDelivery::Unavailable { document: document.clone() });
+        if let Some(error) = incoming.refused() {
+            self.complain(id, Some(document), Refusal::Document(error.clone()));
+        }
     }
 
     /// Gives a store to those who wanted it before it was there.

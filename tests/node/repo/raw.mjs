@@ -1,9 +1,10 @@
 // What no stock client says, or says seldom: every case is played on a server where two stock
 // clients share a document, and after every case they must still hear each other.
 //
-// Arguments: the cases to play; without any, all of them.
+// Arguments: the cases to play; without any, all that are for any server.
 
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { cbor, documentIdToBinary } from "@automerge/automerge-repo";
 import * as Automerge from "@automerge/automerge";
 import { pause, tell, until } from "../scenario.mjs";
@@ -25,7 +26,7 @@ async function bystanders() {
   await until(() => reader.doc().round === round, () => `the bystanders hear each other: ${round}`);
 }
 const open = () => Socket.open(WORKSPACE);
-const joined = (name) => Socket.joined(WORKSPACE, name);
+const joined = (name, settings) => Socket.joined(WORKSPACE, name, settings);
 const uleb = (n) => (n < 128 ? [n] : [(n % 128) | 128, ...uleb(Math.floor(n / 128))]);
 // A sync message with one Bloom filter: so many entries, bits for each, probes, and these bits.
 const filter = (entries, perEntry, probes, bits) => {
@@ -67,22 +68,27 @@ const cases = {
 
   async before_join() {
     const documentId = freshId();
-    const raw = await open();
-    raw.server = peers[0].adapter.remotePeerId;
-    const [, data] = Automerge.generateSyncMessage(
-      Automerge.from({ from: "nobody" }),
-      Automerge.initSyncState(),
-    );
-    raw.send({ type: "sync", documentId, data });
-    raw.request(shared);
+    const made = Automerge.from({ from: "nobody" });
+    const [, data] = Automerge.generateSyncMessage(made, Automerge.initSyncState());
     const word = { documentId: shared, count: 1, sessionId: "s", data: cbor.encode(1) };
-    raw.send({ type: "ephemeral", ...word });
-    await pause(200);
-    const let_in = raw.heard.filter(({ type }) => type !== "error").length;
+    const words = {
+      sync: { type: "sync", documentId, data },
+      request: { type: "request", documentId: shared, data },
+      ephemeral: { type: "ephemeral", ...word },
+      unknown: { type: "arrive" },
+    };
+    const fates = {};
+    for (const [name, message] of Object.entries(words)) {
+      const raw = await open();
+      raw.server = peers[0].adapter.remotePeerId;
+      raw.send(message);
+      await raw.end();
+      fates[name] = await raw.verdict();
+    }
     const honest = await joined();
     honest.request(documentId);
-    await honest.hear("doc-unavailable", documentId);
-    return { let_in };
+    const { type } = await honest.hear("doc-unavailable", documentId);
+    return { fates, made: type };
   },
 
   async garbage() {
@@ -103,24 +109,24 @@ const cases = {
       long_bytes: claims([0xa1, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
       endless: Buffer.from([0xbf, 0x64, 0x74, 0x79, 0x70, 0x65]),
     };
-    const fates = {};
+    const fates = { before: {}, after: {} };
     for (const [name, frame] of Object.entries(frames)) {
       for (const when of ["before", "after"]) {
         const raw = when === "before" ? await open() : await joined();
         raw.bytes(frame);
-        if (when === "after") fates[name] = await raw.fate();
-        else await pause(10);
+        if (when === "before") await raw.end();
+        fates[when][name] = await raw.verdict();
         raw.socket.terminate();
         await bystanders();
       }
     }
-    return { frames: Object.keys(fates).length, fates };
+    return fates;
   },
 
   async text_frame() {
     const raw = await joined();
     raw.socket.send(JSON.stringify({ type: "hello", seqs: {} }));
-    return { fate: await raw.fate(), strange: raw.strange.length };
+    return { fate: await raw.verdict(), strange: raw.strange.length };
   },
 
   async unknown_type() {
@@ -131,40 +137,87 @@ const cases = {
   },
 
   async odd_fields() {
-    const raw = await joined();
     const data = cbor.encode("x");
     const fields = { documentId: shared, data, count: 1, sessionId: "s" };
-    const wrong = [
-      { type: "sync", documentId: shared },
-      { type: "sync", documentId: shared, data: "text" },
-      { type: "sync", documentId: shared, data: new Uint8Array() },
-      { type: "sync", data },
-      { type: "sync", documentId: "not base58 0OIl", data },
-      { type: "sync", documentId: `${shared.slice(0, -1)}1`, data },
-      { type: "sync", documentId: "..%2f..%2fdata", data },
-      { type: "request", documentId: "", data },
-      { type: "request", documentId: new Uint8Array(3), data },
-      { type: "ephemeral", ...fields, count: -1 },
-      { type: "ephemeral", ...fields, count: "1" },
-      { type: "ephemeral", ...fields, sessionId: 7 },
-      { type: "ephemeral", ...fields, data: undefined },
-      { type: "remote-subscription-change", add: "x", remove: { a: 1 } },
-      { type: "remote-heads-changed", documentId: shared, newHeads: [1] },
-      { type: "remote-heads-changed", documentId: shared, newHeads: { s: { heads: ["!"] } } },
-      { type: "sync", senderId: peers[0].adapter.peerId, documentId: shared, data },
-      { type: "join" },
-      { type: "join", senderId: undefined },
-      { type: "join", senderId: { a: 1 }, supportedProtocolVersions: "1" },
-    ];
-    const fates = [];
-    for (const message of wrong) {
-      const one = await joined();
-      one.send(message);
-      fates.push(await one.fate());
-      one.socket.terminate();
+    const ephemeral = { type: "ephemeral", ...fields };
+    const heads = { type: "remote-heads-changed", documentId: shared };
+    const misspelt = shared.slice(0, -1) + (shared.endsWith("1") ? "2" : "1");
+    const wrong = {
+      sync_without_data: { type: "sync", documentId: shared },
+      sync_of_text: { type: "sync", documentId: shared, data: "text" },
+      sync_of_nothing: { type: "sync", documentId: shared, data: new Uint8Array() },
+      sync_of_no_document: { type: "sync", data },
+      sync_not_base58: { type: "sync", documentId: "not base58 0OIl", data },
+      sync_bad_checksum: { type: "sync", documentId: misspelt, data },
+      sync_of_a_path: { type: "sync", documentId: "..%2f..%2fdata", data },
+      request_of_nothing: { type: "request", documentId: "", data },
+      request_of_bytes: { type: "request", documentId: new Uint8Array(3), data },
+      count_negative: { ...ephemeral, count: -1 },
+      count_text: { ...ephemeral, count: "1" },
+      session_number: { ...ephemeral, sessionId: 7 },
+      word_of_nothing: { ...ephemeral, data: undefined },
+      subscription_text: { type: "remote-subscription-change", add: "x", remove: { a: 1 } },
+      heads_list: { ...heads, newHeads: [1] },
+      heads_not_base58: { ...heads, newHeads: { s: { heads: ["!"] } } },
+      sender_missing: { type: "sync", senderId: undefined, documentId: shared, data },
+      join_by_nobody: { type: "join", senderId: undefined },
+      join_by_a_map: { type: "join", senderId: { a: 1 }, supportedProtocolVersions: "1" },
+      join_by_another: { type: "join", senderId: "somebody else" },
+    };
+    const fates = {};
+    for (const [name, message] of Object.entries(wrong)) {
+      const raw = await joined();
+      raw.send(message);
+      fates[name] = await raw.verdict();
+      raw.socket.terminate();
       await bystanders();
     }
-    return { sent: wrong.length, answered: fates.length, fate: await raw.fate() };
+    return fates;
+  },
+
+  // In the name of one who is there, of one who is not, and of the server.
+  async other_senders() {
+    const [raw, other] = [await joined(), await joined()];
+    other.request(shared);
+    await other.hear("sync", shared);
+    const made = Automerge.from({ from: "another" });
+    const [, data] = Automerge.generateSyncMessage(made, Automerge.initSyncState());
+    const word = { documentId: shared, count: 1, sessionId: "s", data: cbor.encode("false") };
+    const ids = [];
+    for (const senderId of [other.name, "nobody"]) {
+      ids.push(freshId());
+      raw.send({ type: "sync", senderId, documentId: ids.at(-1), data });
+      raw.send({ type: "request", senderId, documentId: shared, data });
+      raw.send({ type: "remote-subscription-change", senderId, add: ["x"] });
+    }
+    for (const senderId of [other.name, raw.server]) {
+      raw.send({ type: "ephemeral", senderId, ...word });
+    }
+    const verdict = await raw.verdict();
+    raw.send({ type: "ephemeral", ...word, data: cbor.encode("true") });
+    await other.hear("ephemeral", shared);
+    const told = ({ senderId, data: said }) => [senderId === raw.name, cbor.decode(said)];
+    const words = other.all("ephemeral").map(told);
+    const honest = await joined();
+    for (const id of ids) {
+      honest.request(id);
+      await honest.hear("doc-unavailable", id);
+    }
+    return { verdict, words, made: honest.all("sync").length };
+  },
+
+  async joins_again() {
+    const raw = await joined();
+    raw.request(shared);
+    await raw.hear("sync", shared);
+    raw.join();
+    await until(() => raw.all("peer").length === 2, () => "the second join is answered");
+    const [first, second] = raw.all("peer");
+    const before = raw.all("sync").length;
+    await bystanders();
+    await until(() => raw.all("sync").length > before, () => "it still hears the edits");
+    const alike = isDeepStrictEqual(first, second);
+    return { alike, fate: await raw.fate(), peers: raw.all("peer").length };
   },
 
   async same_name() {
@@ -267,39 +320,42 @@ const cases = {
       change: Uint8Array.from(withChange),
       bundle: Uint8Array.from([0x42, 0, 0, 0, 1, bundle.length, ...bundle]),
     };
-    const fates = {};
+    const fates = { shared: {}, fresh: {} };
     for (const [name, data] of Object.entries(payloads)) {
       for (const documentId of [shared, freshId()]) {
         const raw = await joined();
         raw.send({ type: "sync", documentId, data });
-        const answers = () => raw.heard.filter((one) => one.documentId === documentId);
-        const fate = await raw.fate();
-        const answer = [...answers().map(({ type }) => type), fate].join(", ");
-        if (documentId === shared) fates[name] = answer;
+        fates[documentId === shared ? "shared" : "fresh"][name] = await raw.verdict();
         raw.socket.terminate();
         await bystanders();
       }
     }
-    return { payloads: Object.keys(payloads).length, fates };
+    return fates;
   },
 
   async flood() {
     const WORDS = 5_000;
-    const raw = await joined();
-    raw.request(shared);
-    await raw.hear("sync", shared);
+    const [raw, watcher] = [await joined(), await joined()];
+    for (const one of [raw, watcher]) {
+      one.request(shared);
+      await one.hear("sync", shared);
+    }
     const data = cbor.encode({ filler: "x".repeat(200) });
     for (let count = 1; count <= WORDS; count += 1) {
       raw.send({ type: "ephemeral", documentId: shared, count, sessionId: "flood", data });
       if (count % 1_000 === 0) await bystanders();
     }
     await bystanders();
+    const counts = () => watcher.all("ephemeral").map(({ count }) => Number(count));
+    await until(() => counts().length >= WORDS, () => `all words arrive: ${counts().length}`);
+    const fates = [await raw.fate(), await watcher.fate()];
+    const in_order = counts().every((count, at) => count === at + 1);
     raw.socket.terminate();
     const fresh = await Peer.start("2", WORKSPACE);
     const handle = await fresh.find(born.url);
     await agreementOn((state) => state.round === round, [fresh, handle], [peers[0], born]);
     fresh.cut();
-    return { words: WORDS };
+    return { heard: counts().length, in_order, fates };
   },
 
   // Two who pass on all that they hear, as repos do that know each other by several ways.
@@ -334,11 +390,11 @@ const cases = {
     raw.request(shared);
     await raw.hear("sync", shared);
     raw.send({ type: "leave" });
-    await pause(50);
-    raw.socket.terminate();
+    const code = await raw.end();
     const again = await joined(raw.name);
     again.request(shared);
-    return { back: (await again.hear("sync", shared)).targetId === raw.name };
+    const back = (await again.hear("sync", shared)).targetId === raw.name;
+    return { code, back, errors: raw.all("error").length };
   },
 
   async ping() {
@@ -348,10 +404,21 @@ const cases = {
   },
 };
 
+// Of a server that asks often.
+const impatient = {
+  // One is there, and as dead as if its network were gone; the other says nothing, and is alive.
+  async no_pong() {
+    const [dead, quiet] = [await joined(undefined, { autoPong: false }), await joined()];
+    const code = await dead.end();
+    await until(() => quiet.pings > dead.pings, () => "the quiet one is asked on");
+    return { code, pings: dead.pings, quiet: await quiet.fate() };
+  },
+};
+
 const facts = {};
 for (const name of options.length > 0 ? options : Object.keys(cases)) {
   try {
-    facts[name] = await cases[name]();
+    facts[name] = await (cases[name] ?? impatient[name])();
     await bystanders();
   } catch (error) {
     throw new Error(`${name}: ${error.message}`, { cause: error });

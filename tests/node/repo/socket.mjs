@@ -9,11 +9,11 @@ import { endpoint } from "./peers.mjs";
 export const freshId = () => parseAutomergeUrl(generateAutomergeUrl()).documentId;
 
 export class Socket {
-  static async open(workspace) {
+  static async open(workspace, settings = {}) {
     const raw = new Socket();
     raw.name = `raw-${crypto.randomUUID()}`;
-    Object.assign(raw, { heard: [], strange: [], pings: 0, closed: null });
-    raw.socket = new WebSocket(endpoint(workspace));
+    Object.assign(raw, { heard: [], strange: [], pings: 0, closed: null, let_in: 0 });
+    raw.socket = new WebSocket(endpoint(workspace), settings);
     raw.socket.on("ping", () => (raw.pings += 1));
     raw.socket.on("close", (code) => (raw.closed = code));
     raw.socket.on("error", () => {});
@@ -26,12 +26,13 @@ export class Socket {
   }
 
   // One that the server has let in.
-  static async joined(workspace, name) {
-    const raw = await Socket.open(workspace);
+  static async joined(workspace, name, settings) {
+    const raw = await Socket.open(workspace, settings);
     raw.name = name ?? raw.name;
     raw.join();
     raw.peer = await raw.hear("peer");
     raw.server = raw.peer.senderId;
+    raw.let_in = raw.heard.length;
     return raw;
   }
 
@@ -77,6 +78,7 @@ export class Socket {
   // socket that is still open must answer a request that follows.
   async fate() {
     const probe = freshId();
+    this.probe = probe;
     this.request(probe);
     const answered = () => this.all("doc-unavailable").some((one) => one.documentId === probe);
     const what = () => `the server answers or closes; heard: ${this.told()}`;
@@ -84,5 +86,24 @@ export class Socket {
     const said = this.all("error").length > 0 ? ["error"] : [];
     if (this.closed !== null) said.push("closed");
     return said.join(", ") || "nothing";
+  }
+
+  // The same in full, of a socket that has said one thing: every answer, errors with their code,
+  // and the code of the close.
+  async verdict() {
+    await this.fate();
+    const probe = this.probe;
+    const isAnswer = ({ type, documentId }) => type !== "doc-unavailable" || documentId !== probe;
+    const code = (message) => message.split(":")[0];
+    const word = ({ type, message }) => (type === "error" ? `error ${code(message)}` : type);
+    const said = this.heard.slice(this.let_in).filter(isAnswer).map(word);
+    if (this.closed !== null) said.push(`closed ${this.closed}`);
+    return said.join(", ") || "nothing";
+  }
+
+  // Waits until the server has closed, and returns the code.
+  async end() {
+    await until(() => this.closed !== null, () => `the server closes; heard: ${this.told()}`);
+    return this.closed;
   }
 }
