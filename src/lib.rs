@@ -21,7 +21,7 @@
 //!
 //! # The walk of one patch
 //!
-//! 1. `server/socket.rs`: a text frame comes in; its size is held against [`limits`].
+//! 1. `server/socket.rs`: a frame comes in; its size is held against [`limits`].
 //! 2. `protocol/json.rs`: text becomes a [`workspace::Request`].
 //! 3. `hub/turn.rs`: it is taken from the workspace's mailbox as a [`workspace::Input`], with all
 //!    else that waits there, as one turn.
@@ -37,7 +37,8 @@
 //! 10. `hub/save.rs` and `storage/sqlite.rs` make it durable; then `hub/deliver.rs` tells every
 //!     other session, and `hub/fire.rs` runs the handlers.
 //!
-//! A CRDT client differs in 4 to 6 (`document/guard.rs`, `document/sync.rs`), and nowhere else.
+//! A CRDT client differs in 4 to 6 (`document/guard.rs`, `document/sync.rs`); one of automerge-repo
+//! also in 1 and 2 (`server/tongue.rs`, `protocol/repo.rs`).
 
 pub mod document;
 pub mod hub;

@@ -184,7 +184,7 @@ pub const REQUEST_MS_MAX: u64 = 15_000;
 pub const REQUEST_MS_CEILING: u64 = 10 * 60 * 1_000;
 /// Time without a word from a client after which it is asked for a sign of life, in milliseconds.
 pub const PING_MS: u64 = 15_000;
-/// The same in the automerge-repo dialect, whose clients notice a dead server by nothing else.
+/// The same in the automerge-repo dialect, whose stock server asks as often.
 pub const REPO_PING_MS: u64 = 5_000;
 /// The largest [`PING_MS`] that a configuration may set, in milliseconds.
 pub const PING_MS_CEILING: u64 = 60 * 60 * 1_000;

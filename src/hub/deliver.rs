@@ -20,6 +20,9 @@ use crate::workspace::{Delivery, Refusal};
 /// once the client takes something again it calls
 /// [`Attached::resync`](crate::hub::Attached::resync). A store of which a patch was dropped must
 /// let none through before a snapshot of it has passed: it would be applied to a state with a gap.
+/// So must a store of which sync messages were dropped, until one that
+/// [opens](crate::document::SyncMessage::opens) passes; `resync` is told the heads from the first
+/// one dropped.
 pub trait Channel: Send + Sync + Debug {
     /// Queues a message for the client.
     fn deliver(&self, message: &Arc<Outgoing>);

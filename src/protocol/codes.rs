@@ -32,7 +32,7 @@ impl Closing {
     pub const INTERNAL: Self = Self { code: 1011, reason: "internal" };
     /// The server stops; connect again.
     pub const RESTART: Self = Self { code: 1012, reason: "shutting-down" };
-    /// The client does not read what it is sent, or answers no ping.
+    /// The client does not read what it is sent.
     pub const SLOW: Self = Self { code: SLOW, reason: "slow" };
 
     /// How a session ends for this reason.

@@ -38,8 +38,8 @@ pub enum Input {
         /// What the request takes up until it is done.
         burden: Burden,
     },
-    /// What was queued for a slow client has been thrown away: a JSON client needs the whole state
-    /// anew.
+    /// What was queued for a slow client has been thrown away: its JSON stores are told anew, the
+    /// others from what it has.
     Resync {
         /// Its session.
         session: SessionId,

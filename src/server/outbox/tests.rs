@@ -220,7 +220,7 @@ impl Author {
         write(&mut stranger, 1, 10);
         let said = StockSession::default().generate(&stranger).unwrap();
         let (mut session, said) = (SyncSession::new(), Incoming::open(&said).unwrap());
-        session.receive(&mut self.document, said).unwrap();
+        session.receive(&mut self.document, said, |_| true).unwrap();
         let question = session.answer(&mut self.document).unwrap();
         assert_eq!((question.since(), question.opens()), (None, false));
         question
