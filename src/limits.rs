@@ -192,6 +192,27 @@ pub const PING_MS_CEILING: u64 = 60 * 60 * 1_000;
 pub const PINGS_MISSED_MAX: u32 = 2;
 /// Time that the close of a socket may take, in milliseconds.
 pub const CLOSE_MS_MAX: u64 = 2_000;
+/// Time that a closed socket waits for its client to take the last word, in milliseconds. This is
+/// the real limit of the wait; the next one only bounds what it costs.
+pub const LINGER_MS_MAX: u64 = 2_000;
+/// Bytes that a closed socket still reads, to throw them away: more than the rest of the largest
+/// message that can be under way.
+pub const LINGER_BYTES_MAX: u64 = 2 * REPO_MESSAGE_BYTES_CEILING as u64;
+/// Pause after a failed accept, in milliseconds: most likely no file descriptor is free.
+pub const ACCEPT_PAUSE_MS: u64 = 200;
+/// Bytes that are read from a socket at once.
+pub const READ_BYTES: usize = 4 << 10;
+/// Payload of a client's data frame beyond which it is read in pieces of this size, in bytes. A
+/// multiple of 4, the length of a mask (RFC 6455, section 5.3), and below 64 KiB.
+pub const PIECE_BYTES: usize = 1 << 10;
+/// Payload of a frame that the server sends, in bytes; a larger message goes out as fragments of
+/// this size (RFC 6455, section 5.4).
+pub const FRAGMENT_BYTES: usize = 4 << 10;
+/// Fragments of one message; where it would take more, they are larger. Stock clients in
+/// JavaScript refuse a message of more than 16,384.
+pub const FRAGMENTS_MAX: usize = 4 << 10;
+/// Bytes of frames that are gathered before the kernel is given them.
+pub const WRITE_BYTES: usize = 16 << 10;
 /// Firings of one workspace that wait for their handlers.
 pub const FIRINGS_WAITING_MAX: usize = 4_096;
 /// Depth of triggers that fire because of what a trigger wrote.

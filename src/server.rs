@@ -1,12 +1,14 @@
 //! The server: sockets, HTTP, and an orderly end.
 
 mod accept;
+mod buffered;
 pub mod config;
 mod genesis;
 mod listing;
 mod names;
 mod origin;
 mod outbox;
+mod pieces;
 mod problem;
 mod socket;
 mod tongue;
@@ -18,15 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use axum::routing::{any, get};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::hub::{Hub, HubConfig, Stopped};
 use crate::ids::WorkspaceId;
@@ -38,7 +44,7 @@ use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
-use wire::{FarEnd, Gate};
+use wire::{FarEnd, Gate, Wire};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -221,7 +227,9 @@ struct Door {
     seats: Seats,
     peer: FarEnd,
     workspace: WorkspaceId,
-    upgrade: WebSocketUpgrade,
+    upgrade: OnUpgrade,
+    /// What the client is answered, to show that it was understood (RFC 6455, section 4.2.2).
+    accept: HeaderValue,
 }
 
 impl FromRequestParts<Seats> for Door {
@@ -237,20 +245,27 @@ impl FromRequestParts<Seats> for Door {
             return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
         }
         seats.check_running()?;
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, seats).await;
-        let upgrade = upgrade
-            .map_err(|error| Problem::new(error.status(), "not-a-websocket", error.body_text()))?;
-        let Some(ConnectInfo(peer)) = parts.extensions.get().cloned() else {
+        let upgrade = parts.extensions.get().cloned();
+        let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;
+        // Only asked what it thinks of the request: its socket would keep the memory of the
+        // largest message.
+        if let Err(error) = asked {
+            return Err(Problem::new(error.status(), "not-a-websocket", error.body_text()));
+        }
+        let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+        let accept = HeaderValue::try_from(derive_accept_key(key.unwrap_or_default()));
+        let peer = parts.extensions.get().cloned();
+        let (Some(upgrade), Ok(accept), Some(ConnectInfo(peer))) = (upgrade, accept, peer) else {
             let detail = "the socket is not known";
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
         };
-        Ok(Self { seats: seats.clone(), peer, workspace, upgrade })
+        Ok(Self { seats: seats.clone(), peer, workspace, upgrade, accept })
     }
 }
 
 impl Door {
     fn open(self, tongue: Tongue, allowance: Allowance) -> Response {
-        let Self { seats, peer, workspace, upgrade } = self;
+        let Self { seats, peer, workspace, upgrade, accept } = self;
         let seat = Seat {
             hub: seats.hub,
             rules: seats.workspace,
@@ -259,16 +274,25 @@ impl Door {
             peer,
             tongue,
             outbox_bytes_max: seats.rules.outbox_bytes_max,
+            frame_bytes_max: allowance.frame_bytes_max,
+            message_bytes_max: allowance.message_bytes_max,
             patience: allowance.patience,
             phase: seats.phase.subscribe(),
         };
-        let upgrade = upgrade
-            // Most sockets are idle most of the time: what they hold while idle is what they cost.
-            .read_buffer_size(4 << 10)
-            .write_buffer_size(16 << 10)
-            .max_frame_size(allowance.frame_bytes_max)
-            .max_message_size(allowance.message_bytes_max);
-        upgrade.on_upgrade(|socket| socket::serve(socket, seat)).into_response()
+        tokio::spawn(async move {
+            match upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Wire>>) {
+                Ok(Ok(parts)) => socket::serve(parts.io.into_inner(), parts.read_buf, seat).await,
+                Ok(Err(_)) => tracing::error!("an upgraded socket is not one of this server's"),
+                Err(error) => tracing::trace!(%error, "a socket ended before it was upgraded"),
+            }
+        });
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        answer
     }
 }
 

@@ -8,18 +8,22 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Phase;
+use super::buffered::Buffered;
 use super::outbox::{Batch, Outbox};
 use super::tongue::{Heard, Tongue};
-use super::wire::FarEnd;
+use super::wire::{FarEnd, Wire};
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
 use crate::ids::WorkspaceId;
 use crate::limits;
@@ -28,6 +32,9 @@ use crate::workspace::{Refusal, Request, WorkspaceConfig, WorkspaceLimits};
 
 /// Time that a close may take.
 const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
+
+/// A socket that speaks WebSocket.
+type WebSocket = WebSocketStream<Buffered>;
 
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +55,8 @@ pub(super) struct Seat {
     pub(super) peer: FarEnd,
     pub(super) tongue: Tongue,
     pub(super) outbox_bytes_max: usize,
+    pub(super) frame_bytes_max: usize,
+    pub(super) message_bytes_max: usize,
     pub(super) patience: Patience,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -61,8 +70,23 @@ enum End {
     Close(Closing),
 }
 
-/// Serves one WebSocket until it ends.
-pub(super) async fn serve(socket: WebSocket, seat: Seat) {
+/// Speaks WebSocket over a socket from which `already` was read.
+async fn speak(wire: Wire, already: Bytes, seat: &Seat) -> WebSocket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits::PIECE_BYTES)
+        // What goes out is gathered below.
+        .write_buffer_size(0)
+        .max_frame_size(Some(seat.frame_bytes_max))
+        .max_message_size(Some(seat.message_bytes_max));
+    let buffered = Buffered::new(wire, &already, seat.frame_bytes_max);
+    // What hyper has read shares memory with the request.
+    drop(already);
+    WebSocket::from_raw_socket(buffered, Role::Server, Some(config)).await
+}
+
+/// Serves one WebSocket until it ends. `already` was read from it with the request.
+pub(super) async fn serve(wire: Wire, already: Bytes, seat: Seat) {
+    let socket = speak(wire, already, &seat).await;
     let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue));
     let (mut sink, mut stream) = socket.split();
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
@@ -145,11 +169,8 @@ async fn await_goodbye(stream: &mut SplitStream<WebSocket>) {
     }
 }
 
-async fn close(
-    sink: &mut SplitSink<WebSocket, Message>,
-    closing: Closing,
-) -> Result<(), axum::Error> {
-    let frame = CloseFrame { code: closing.code, reason: closing.reason.into() };
+async fn close(sink: &mut SplitSink<WebSocket, Message>, closing: Closing) -> Result<(), Error> {
+    let frame = CloseFrame { code: closing.code.into(), reason: closing.reason.into() };
     sink.send(Message::Close(Some(frame))).await
 }
 
@@ -170,7 +191,7 @@ impl Reader<'_> {
             self.outbox.has_room().await;
             let message = match timeout(self.ping, self.stream.next()).await {
                 Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(error))) => return end_of(error),
+                Ok(Some(Err(error))) => return end_of(&error),
                 Ok(None) => return End::Gone,
                 Err(_) if self.outbox.is_writing() => {
                     // A ping would wait behind what is being written; the writer has its own way
@@ -223,7 +244,7 @@ fn length(frame: &Message) -> usize {
     match frame {
         Message::Text(text) => text.len(),
         Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
-        Message::Close(_) => 0,
+        Message::Close(_) | Message::Frame(_) => 0,
     }
 }
 
@@ -237,16 +258,12 @@ fn closing_of(error: &HubError) -> Closing {
 }
 
 /// What the failure to read says about the client.
-fn end_of(error: axum::Error) -> End {
-    let error = error.into_inner();
-    let Some(error) = error.downcast_ref::<tungstenite::Error>() else { return End::Gone };
+fn end_of(error: &Error) -> End {
     match error {
-        tungstenite::Error::Capacity(_) => End::Close(Closing::TOO_LARGE),
-        tungstenite::Error::Utf8(_) => End::Close(Closing::NOT_UTF8),
-        tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => End::Gone,
-        tungstenite::Error::Protocol(_) => End::Close(Closing::PROTOCOL),
+        Error::Capacity(_) => End::Close(Closing::TOO_LARGE),
+        Error::Utf8(_) => End::Close(Closing::NOT_UTF8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => End::Close(Closing::PROTOCOL),
         _ => End::Gone,
     }
 }
@@ -299,19 +316,38 @@ async fn write(
     sink: &mut SplitSink<WebSocket, Message>,
     outbox: &Outbox,
     batch: Batch,
-) -> Result<(), axum::Error> {
+) -> Result<(), Error> {
     if batch.ping {
         sink.feed(Message::Ping(Bytes::new())).await?;
     }
     for waiting in batch.messages {
-        if let Some(frame) = outbox.tongue().say(&waiting.message) {
-            sink.feed(frame).await?;
+        if let Some((kind, message)) = outbox.tongue().say(&waiting.message) {
+            feed(sink, kind, message).await?;
         }
         outbox.written(&waiting);
     }
     match batch.close {
         Some(closing) => close(sink, closing).await,
         None => sink.flush().await,
+    }
+}
+
+/// Writes a message in fragments, so that the codec needs no room for a large one.
+async fn feed(
+    sink: &mut SplitSink<WebSocket, Message>,
+    mut kind: Data,
+    mut message: Bytes,
+) -> Result<(), Error> {
+    let len = message.len().div_ceil(limits::FRAGMENTS_MAX).max(limits::FRAGMENT_BYTES);
+    loop {
+        let fragment = message.split_to(len.min(message.len()));
+        let is_final = message.is_empty();
+        let frame = Frame::message(fragment, OpCode::Data(kind), is_final);
+        sink.feed(Message::Frame(frame)).await?;
+        if is_final {
+            return Ok(());
+        }
+        kind = Data::Continue;
     }
 }
 

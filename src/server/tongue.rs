@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use axum::body::Bytes;
-use axum::extract::ws::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::hub::Outgoing;
 use crate::ids::{DocumentId, StoreName, WorkspaceId};
@@ -77,15 +77,18 @@ impl Tongue {
             (Self::Json, Message::Binary(_)) => Heard::End(None, Closing::BINARY),
             (Self::Repo(_), Message::Text(_)) => Heard::End(None, Closing::TEXT),
             // The answer to a close frame is written while the stream is read to its end.
-            (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => Heard::Nothing,
+            (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                Heard::Nothing
+            }
         }
     }
 
-    /// The frame that says this; `None` if the dialect has no word for it.
-    pub(super) fn say(&self, outgoing: &Outgoing) -> Option<Message> {
+    /// The message that says this, and the kind of frame it is written in; `None` if the dialect
+    /// has no word for it.
+    pub(super) fn say(&self, outgoing: &Outgoing) -> Option<(Data, Bytes)> {
         match self {
-            Self::Json => outgoing.text().map(|text| Message::Text(text.clone())),
-            Self::Repo(repo) => repo.say(outgoing).map(|frame| Message::Binary(frame.into())),
+            Self::Json => outgoing.text().map(|text| (Data::Text, text.clone().into())),
+            Self::Repo(repo) => repo.say(outgoing).map(|bytes| (Data::Binary, bytes.into())),
         }
     }
 

@@ -14,12 +14,10 @@ use tokio::time::Sleep;
 
 use crate::limits;
 
-/// Time that a closing socket waits for the client to take the last word.
-const LINGER: Duration = Duration::from_secs(2);
-/// Bytes that a closing socket still reads, to throw them away.
-const LINGER_BYTES_MAX: u64 = 2 * limits::MESSAGE_BYTES_MAX as u64;
-/// Pause after a failed accept: most likely no file descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Time that a closed socket waits for the client to take the last word.
+const LINGER: Duration = Duration::from_millis(limits::LINGER_MS_MAX);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(limits::ACCEPT_PAUSE_MS);
 
 /// Accepts no more sockets than there are places; the others wait in the kernel's backlog.
 #[derive(Debug)]
@@ -116,6 +114,16 @@ impl Wire {
         FarEnd { pulse: Arc::clone(&self.pulse) }
     }
 
+    /// Writes what the kernel takes at once; the rest is lost.
+    pub(super) fn write_now(&mut self, bytes: &[u8]) {
+        if let Some(stream) = &self.stream
+            && !bytes.is_empty()
+            && let Err(error) = stream.try_write(bytes)
+        {
+            tracing::trace!(%error, "the last bytes of a socket were not taken");
+        }
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -198,7 +206,7 @@ impl Drop for Wire {
 async fn drain(mut stream: TcpStream) {
     let ended = stream.shutdown().await;
     if ended.is_ok() {
-        let mut rest = stream.take(LINGER_BYTES_MAX);
+        let mut rest = stream.take(limits::LINGER_BYTES_MAX);
         let read = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
         tracing::trace!(?read, "socket drained");
     }

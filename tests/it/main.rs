@@ -17,6 +17,7 @@ mod crdt;
 mod kill;
 mod limits;
 mod listing;
+mod memory;
 mod node;
 mod repo;
 mod samod;
