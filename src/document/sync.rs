@@ -90,9 +90,9 @@ pub struct SyncSession {
     orphans: Orphans,
     /// What its last message asks for.
     question: Option<Question>,
-    /// The heads of the document when the last message had been taken.
+    /// The heads of the document when it last asked for something.
     stand: Vec<ChangeHash>,
-    /// Messages in a row that left it as it was.
+    /// How often it has asked since they changed.
     idle_rounds: u32,
 }
 
@@ -139,6 +139,8 @@ impl SyncSession {
         // Its resets do not say that it takes nothing, so they do not say the opposite either.
         let takes_nothing = flags.is_some_and(|flags| flags.read_only);
         self.takes_nothing = takes_nothing || (self.takes_nothing && starts_over);
+        // A client that is told all only confirms what it hears, as often as it hears something.
+        let asks = !self.told || !need.is_empty();
         self.question = Some(Question { heads, need, last_sync });
         let mut received = Received::default();
         match changes {
@@ -164,7 +166,9 @@ impl SyncSession {
             Err(error) => received.refused = Some(error),
         }
         self.asked &= received.changes.is_empty();
-        self.note_progress(document.heads())?;
+        if asks {
+            self.note_progress(document.heads())?;
+        }
         Ok(received)
     }
 

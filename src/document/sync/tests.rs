@@ -251,6 +251,35 @@ fn told_session(server: &mut Document) -> SyncSession {
     session
 }
 
+/// Many may write while a client confirms; it confirms each, and nobody takes that for a loop. One
+/// that starts over and over is.
+#[test]
+fn confirming_is_no_loop_and_starting_over_is() {
+    let mut server = document(9);
+    let base = server.state();
+    let note = crate::document::Note { time: Millis(0), message: None };
+    server.write(&base, &serde_json::from_str(r#"{"n":1}"#).unwrap(), None, note).unwrap();
+    let mut session = told_session(&mut server);
+    let heads = server.heads();
+    let confirms = SyncMessage::news(heads.clone(), heads, Vec::new()).encode();
+    for _ in 0..limits::SYNC_IDLE_ROUNDS_MAX * 3 {
+        let incoming = Incoming::open(&confirms).unwrap();
+        session.receive(&mut server, incoming, |_| true).unwrap();
+        assert_eq!(session.answer(&mut server), None);
+    }
+    let again = StockSession::default().generate(&document(1)).unwrap();
+    let mut rounds = 0;
+    let ended = loop {
+        let incoming = Incoming::open(&again).unwrap();
+        match session.receive(&mut server, incoming, |_| true) {
+            Ok(_) => assert!(session.answer(&mut server).is_some()),
+            Err(error) => break error,
+        }
+        rounds += 1;
+    };
+    assert_eq!((ended, rounds), (DocumentError::NoProgress, limits::SYNC_IDLE_ROUNDS_MAX));
+}
+
 /// A change made on what the server was never given waits with its session, and is let in when
 /// what it was made on comes.
 #[test]
