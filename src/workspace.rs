@@ -72,9 +72,7 @@ pub struct Opening {
 pub struct Workspace {
     config: Arc<WorkspaceConfig>,
     epoch: u32,
-    actor: [u8; 16],
-    /// Stores that were loaded or made: each signs with an actor of its own.
-    loads: u64,
+    signers: Signers,
     stores: BTreeMap<StoreKey, Slot>,
     sessions: BTreeMap<SessionId, Session>,
     triggers: BTreeMap<TriggerId, Pattern>,
@@ -154,8 +152,7 @@ impl Workspace {
             remote: RemoteBook::new(opening.storage),
             config: opening.config,
             epoch: opening.epoch,
-            actor: opening.actor,
-            loads: 0,
+            signers: Signers::new(opening.actor),
             sessions: BTreeMap::new(),
             triggers: BTreeMap::new(),
             asks: VecDeque::new(),
@@ -373,8 +370,7 @@ impl Workspace {
                     self.outbox.at_once(Effect::Load { store: key.name.clone() });
                     return Ready::Later;
                 }
-                self.loads = self.loads.saturating_add(1);
-                let signer = signer(&self.actor, self.loads);
+                let signer = self.signers.next();
                 *slot = transient(config, Seq::start_of(self.epoch), &signer, &self.config);
                 Ready::Now
             }
@@ -432,8 +428,7 @@ impl Workspace {
         let slot = match result {
             Ok(recovered) => {
                 let Recovered(mut store) = *recovered;
-                self.loads = self.loads.saturating_add(1);
-                store.sign_as(&signer(&self.actor, self.loads));
+                store.sign_as(&self.signers.next());
                 store.document.hold_to(&self.config.limits.json);
                 Slot::Loaded(Box::new(store))
             }
@@ -514,8 +509,7 @@ impl Workspace {
             };
             let config = self.config.store(&key.name);
             if !config.persistent {
-                self.loads = self.loads.saturating_add(1);
-                let signer = signer(&self.actor, self.loads);
+                let signer = self.signers.next();
                 *slot = transient(config, seq.next(), &signer, &self.config);
                 anew.push(key.clone());
             } else if !self.outbox.is_saving(&key.name) {
@@ -556,11 +550,24 @@ impl Workspace {
     }
 }
 
-/// The actor that signs in a store: another one each time that a store is loaded or made. What the
+/// The actors that sign in stores: another one each time that a store is loaded or made. What the
 /// store has lost may still be somewhere, under the actor before.
-fn signer(opening: &[u8; 16], loads: u64) -> [u8; 16] {
-    let digest = Sha256::new().chain_update(opening).chain_update(loads.to_be_bytes()).finalize();
-    digest.first_chunk().copied().unwrap_or(*opening)
+#[derive(Debug)]
+struct Signers {
+    opening: [u8; 16],
+    given: u64,
+}
+
+impl Signers {
+    const fn new(opening: [u8; 16]) -> Self {
+        Self { opening, given: 0 }
+    }
+
+    fn next(&mut self) -> [u8; 16] {
+        self.given = self.given.saturating_add(1);
+        let hash = Sha256::new().chain_update(self.opening).chain_update(self.given.to_be_bytes());
+        hash.finalize().first_chunk().copied().unwrap_or(self.opening)
+    }
 }
 
 /// A store without a log, at its beginning.

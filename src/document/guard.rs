@@ -37,6 +37,7 @@ use automerge::{Automerge, Change, ChangeHash};
 
 use self::inflate::Inflater;
 use self::input::Input;
+pub(super) use self::input::leb;
 use super::DocumentError;
 use crate::limits;
 

@@ -98,7 +98,7 @@ impl<'a> Input<'a> {
 }
 
 /// A length as unsigned LEB128.
-pub(super) fn leb(length: usize) -> Vec<u8> {
+pub(in crate::document) fn leb(length: usize) -> Vec<u8> {
     let (mut rest, mut bytes) = (length, Vec::new());
     loop {
         let low = u8::try_from(rest & 0x7f).unwrap_or_default();

@@ -14,9 +14,9 @@ use super::*;
 /// A sync message of version 1 with these chunks and nothing else.
 fn message(chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut message = vec![0x42, 0, 0, 0];
-    message.extend(input::leb(chunks.len()));
+    message.extend(leb(chunks.len()));
     for chunk in chunks {
-        message.extend(input::leb(chunk.len()));
+        message.extend(leb(chunk.len()));
         message.extend(chunk);
     }
     message
@@ -166,7 +166,7 @@ proptest! {
     /// Numbers are read as Automerge reads them, and nothing else is a number.
     #[test]
     fn numbers_are_what_they_are_written_as(number: usize, tail: Vec<u8>) {
-        let bytes = [input::leb(number), tail.clone()].concat();
+        let bytes = [leb(number), tail.clone()].concat();
         let mut input = Input::new(&bytes);
         prop_assert_eq!(input.number().unwrap(), number as u64);
         prop_assert_eq!(input.rest(), &tail[..]);

@@ -6,6 +6,7 @@ use automerge::ChangeHash;
 use automerge::sync::BloomFilter;
 
 use crate::document::Document;
+use crate::document::guard::leb;
 
 /// The first byte of a message that carries changes only, and of one with whole documents.
 const CHANGES: u8 = 0x42;
@@ -144,20 +145,20 @@ impl SyncMessage {
         out.push(if self.document.is_some() { DOCUMENTS } else { CHANGES });
         put_hashes(&mut out, &self.heads);
         put_hashes(&mut out, &self.need);
-        put_number(&mut out, 1);
+        out.extend(leb(1));
         put_hashes(&mut out, &self.last_sync);
         put_bytes(&mut out, &self.filter);
         if let Some(document) = &self.document {
             // One blob, in which the later changes follow the document.
-            put_number(&mut out, 1);
+            out.extend(leb(1));
             let changes = self.changes.iter().map(|change| change.len()).sum::<usize>();
-            put_number(&mut out, document.len().saturating_add(changes));
+            out.extend(leb(document.len().saturating_add(changes)));
             out.extend_from_slice(document);
             for change in &self.changes {
                 out.extend_from_slice(change);
             }
         } else {
-            put_number(&mut out, self.changes.len());
+            out.extend(leb(self.changes.len()));
             for change in &self.changes {
                 put_bytes(&mut out, change);
             }
@@ -168,26 +169,13 @@ impl SyncMessage {
 }
 
 fn put_hashes(out: &mut Vec<u8>, hashes: &[ChangeHash]) {
-    put_number(out, hashes.len());
+    out.extend(leb(hashes.len()));
     for hash in hashes {
         out.extend_from_slice(&hash.0);
     }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len());
+    out.extend(leb(bytes.len()));
     out.extend_from_slice(bytes);
-}
-
-/// An unsigned LEB128 number.
-fn put_number(out: &mut Vec<u8>, number: usize) {
-    let mut rest = number;
-    loop {
-        let low = u8::try_from(rest & 0x7f).unwrap_or_default();
-        rest >>= 7;
-        if rest == 0 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
 }

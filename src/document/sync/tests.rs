@@ -9,7 +9,7 @@ use proptest::sample::Index;
 
 use super::stock::StockSession;
 use super::*;
-use crate::document::Policy;
+use crate::document::{Policy, sorted};
 use crate::ids::Millis;
 use crate::json::{Json, arbitrary};
 
@@ -387,9 +387,4 @@ fn bad_changes_among_many_are_found_one_by_one() {
         assert_eq!(received.authors.len(), received.changes.len());
         assert!(session.answer(&mut server).is_some(), "and it is still answered");
     }
-}
-
-fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {
-    heads.sort_unstable();
-    heads
 }

@@ -77,7 +77,7 @@ fn a_change_under_somebody_elses_actor_is_refused() {
     let (anns, other) = ([1; 16], [2; 16]);
     let mut ann = Replica::join(&mut workspace, 1, "ann", anns);
     assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
-    let server = signer(&OPENING, 1);
+    let server = Signers::new(OPENING).next();
     for (session, (user, actor)) in
         (2..).zip([("bob", anns), (ANONYMOUS, anns), ("ann", server), (ANONYMOUS, server)])
     {

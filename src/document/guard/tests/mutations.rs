@@ -133,7 +133,7 @@ fn what_is_taken_in_loads_again() {
 
 /// A change that sets the key `k` to null.
 fn numbered(seq: usize, start: usize) -> Vec<u8> {
-    let head = [&[0, 1, 9][..], &input::leb(seq), &input::leb(start), &[0, 0, 0]].concat();
+    let head = [&[0, 1, 9][..], &leb(seq), &leb(start), &[0, 0, 0]].concat();
     let columns = [5, 0x15, 3, 0x34, 1, 0x42, 2, 0x56, 2, 0x70, 2];
     let rows = [0x7f, 1, b'k', 1, 0x7f, 1, 0x7f, 0, 0x7f, 0];
     seal(1, &[&head[..], &columns, &rows].concat())
