@@ -12,6 +12,7 @@ pub mod clock;
 mod deliver;
 mod directory;
 mod fire;
+pub mod host;
 mod read;
 mod save;
 #[cfg(test)]
@@ -28,12 +29,13 @@ use tokio::time::timeout;
 
 pub use deliver::{Channel, Outgoing};
 pub use fire::{BoxError, Fired, Handler, Watch, WatchOptions, depth};
+pub use host::{Host, Machine};
 
 use crate::hub::directory::{Directory, Lease};
 use crate::hub::read::Reader;
 use crate::hub::save::Writer;
 use crate::hub::turn::Message;
-use crate::ids::{Millis, SessionId, StoreName, WorkspaceId};
+use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{ChangeLog, StorageError};
 use crate::workspace::{Answer, Ask, Burden, Pattern, Refusal, Request, WorkspaceConfig};
@@ -47,8 +49,8 @@ pub struct HubConfig {
     pub idle_ms_max: u64,
     /// Bytes that loaded workspaces may hold together before idle ones are unloaded early.
     pub memory_bytes_max: usize,
-    /// The clock.
-    pub now: fn() -> Millis,
+    /// The machine that it runs on.
+    pub host: Arc<dyn Host>,
 }
 
 /// Why the hub could not do what it was asked.
@@ -125,14 +127,14 @@ enum Phase {
 }
 
 impl Hub {
-    /// A hub over a log, with the writer's thread running and no workspace loaded. It must be
+    /// A hub over a log, with the writer running and no workspace loaded. It must be
     /// called within a tokio runtime; that is where the workspaces will run.
     pub fn start(config: HubConfig, log: Arc<dyn ChangeLog>) -> Self {
         let shared = Arc::new(Shared {
-            config,
             directory: Directory::new(),
-            reader: Reader::new(Arc::clone(&log)),
-            writer: Writer::start(log),
+            reader: Reader::new(Arc::clone(&config.host), Arc::clone(&log)),
+            writer: Writer::start(&*config.host, log),
+            config,
             sessions: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Running),
         });

@@ -12,7 +12,7 @@
 //! - [`workspace`]: the one state machine: stores, sessions, seqs and heads, triggers.
 //! - [`protocol`]: all that may be said over a socket, and how it is written.
 //! - [`storage`]: what "saved" means: a durable log of commits and checkpoints.
-//! - [`hub`]: where workspaces live: one task each, one writer for all of them; the clock.
+//! - [`hub`]: where workspaces live: one task each, one writer for all of them; the machine.
 //! - [`server`]: sockets, configuration.
 //! - [`manager`]: the library surface for one embedded workspace.
 //!

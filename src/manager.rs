@@ -23,11 +23,10 @@ use serde::ser::Serializer;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::hub::clock;
 use crate::hub::{
-    Attached, Channel, Handler, Hub, HubConfig, HubError, Watch, WatchOptions, depth,
+    Attached, Channel, Handler, Host, Hub, HubConfig, HubError, Machine, Watch, WatchOptions, depth,
 };
-use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
+use crate::ids::{Seq, SessionId, StoreName, WorkspaceId};
 use crate::json::{Json, JsonPatch, Object};
 use crate::limits;
 use crate::storage::ChangeLog;
@@ -37,7 +36,7 @@ use crate::workspace::{
     Answer, Ask, Author, Changes, Cursor, Durability, Edit, Hello, Pattern, Refusal, Request,
     StoreConfig, WorkspaceConfig, WorkspaceLimits, Write,
 };
-use exchange::Exchange;
+use exchange::{Exchange, Past};
 use keeper::{Command, Keeper};
 
 /// The stores of a workspace when nothing else is said, each with whether it is persistent.
@@ -75,8 +74,8 @@ pub struct WorkspaceManagerConfig {
     pub log: Option<Arc<dyn ChangeLog>>,
     /// What a channel, and server code, may bring in.
     pub limits: WorkspaceLimits,
-    /// The clock.
-    pub now: fn() -> Millis,
+    /// The machine that it runs on.
+    pub host: Arc<dyn Host>,
 }
 
 impl WorkspaceManagerConfig {
@@ -94,7 +93,7 @@ impl WorkspaceManagerConfig {
             container: None,
             log: None,
             limits: WorkspaceLimits::default(),
-            now: clock::now,
+            host: Arc::new(Machine),
         }
     }
 }
@@ -207,7 +206,7 @@ impl WorkspaceManager {
                 workspace: Arc::clone(&rules),
                 idle_ms_max: limits::IDLE_MS_MAX,
                 memory_bytes_max: limits::MEMORY_BYTES_MAX,
-                now: config.now,
+                host: Arc::clone(&config.host),
             },
             config.log.clone().unwrap_or_else(|| Arc::new(MemoryLog::new())),
         );
@@ -215,7 +214,8 @@ impl WorkspaceManager {
         let open = Arc::new(AtomicBool::new(false));
         let sessions = Arc::<Sessions>::default();
         let exchange = config.container.map(|container| {
-            Exchange::new(hub.clone(), id.clone(), container, config.log.clone(), &rules.stores)
+            let log = config.log.clone().map(|log| Past { host: Arc::clone(&config.host), log });
+            Exchange::new(hub.clone(), id.clone(), container, log, &rules.stores)
         });
         let (keeper, commands) = mpsc::channel(limits::MAILBOX_INPUTS_MAX);
         let task = Keeper::new(hub.clone(), id.clone(), exchange, Arc::clone(&open));

@@ -10,9 +10,9 @@ mod origin;
 mod outbox;
 mod pieces;
 mod problem;
-mod socket;
-mod tongue;
-mod wire;
+pub(crate) mod socket;
+pub(crate) mod tongue;
+pub(crate) mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::hub::{Hub, HubConfig, Stopped};
+use crate::hub::{Hub, HubConfig, Machine, Stopped};
 use crate::ids::WorkspaceId;
 use crate::limits;
 use crate::storage::ChangeLog;
@@ -44,7 +44,7 @@ use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
-use wire::{FarEnd, Gate, Wire};
+use wire::{Gate, Wire};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub enum StartError {
 
 /// How far the server is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(crate) enum Phase {
     Running,
     /// Nothing new is taken; what was taken is being saved and answered.
     Stopping,
@@ -120,7 +120,7 @@ impl Server {
             workspace: Arc::clone(&workspace),
             idle_ms_max: config.limits.idle_ms,
             memory_bytes_max: config.limits.memory_bytes,
-            now: crate::hub::clock::now,
+            host: Arc::new(Machine),
         };
         let rules = Rules {
             origins: Origins::new(config.origins.clone(), exposed),
@@ -164,7 +164,7 @@ impl Server {
             hub: self.hub.clone(),
             workspace: self.workspace,
             rules: self.rules,
-            name: Arc::new(ServerName::random()),
+            name: Arc::new(ServerName::new(rand::random())),
             phase: Arc::clone(&phase),
         };
         let (accepting, ending) = watch::channel(());
@@ -225,7 +225,6 @@ async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
 /// The way from a request to a socket, which is the same for every dialect.
 struct Door {
     seats: Seats,
-    peer: FarEnd,
     workspace: WorkspaceId,
     upgrade: OnUpgrade,
     /// What the client is answered, to show that it was understood (RFC 6455, section 4.2.2).
@@ -254,24 +253,22 @@ impl FromRequestParts<Seats> for Door {
         }
         let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let accept = HeaderValue::try_from(derive_accept_key(key.unwrap_or_default()));
-        let peer = parts.extensions.get().cloned();
-        let (Some(upgrade), Ok(accept), Some(ConnectInfo(peer))) = (upgrade, accept, peer) else {
+        let (Some(upgrade), Ok(accept)) = (upgrade, accept) else {
             let detail = "the socket is not known";
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
         };
-        Ok(Self { seats: seats.clone(), peer, workspace, upgrade, accept })
+        Ok(Self { seats: seats.clone(), workspace, upgrade, accept })
     }
 }
 
 impl Door {
     fn open(self, tongue: Tongue, allowance: Allowance) -> Response {
-        let Self { seats, peer, workspace, upgrade, accept } = self;
+        let Self { seats, workspace, upgrade, accept } = self;
         let seat = Seat {
             hub: seats.hub,
             rules: seats.workspace,
             workspace,
             user: ANONYMOUS.into(),
-            peer,
             tongue,
             outbox_bytes_max: seats.rules.outbox_bytes_max,
             frame_bytes_max: allowance.frame_bytes_max,

@@ -198,6 +198,7 @@ async fn relieve_until_stopped(shared: Arc<Shared>) {
         }
     };
     tokio::select! {
+        biased;
         _stopping = phase.wait_for(|phase| *phase != Phase::Running) => {}
         () = relieving => {}
     }

@@ -1,11 +1,10 @@
 //! Reading the log and rebuilding stores, on blocking threads.
 
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
+use crate::hub::host::{Host, blocking};
 use crate::ids::{Millis, Seq, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{ChangeLog, StorageError};
@@ -14,6 +13,7 @@ use crate::workspace::{Commit, MessageId, Recovered, Stored, Unavailable, Worksp
 /// Reads the log, no more at once than the machine can work on.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
+    host: Arc<dyn Host>,
     log: Arc<dyn ChangeLog>,
     readers: Arc<Semaphore>,
     /// Checkpoints are made one after another, in places of their own: nobody waits for them, and
@@ -33,11 +33,12 @@ pub(super) struct Opened {
 }
 
 impl Reader {
-    pub(super) fn new(log: Arc<dyn ChangeLog>) -> Self {
+    pub(super) fn new(host: Arc<dyn Host>, log: Arc<dyn ChangeLog>) -> Self {
         // Rebuilding a store is work for a processor: more at once than there are would only hold
         // more memory.
-        let readers = available_parallelism().map_or(2, usize::from).max(2);
+        let readers = host.parallelism().get().max(2);
         Self {
+            host,
             log,
             readers: Arc::new(Semaphore::new(readers)),
             checkpointers: Arc::new(Semaphore::new(1)),
@@ -50,7 +51,7 @@ impl Reader {
             let (stored, identity) = (log.stores(&workspace)?, log.identity()?);
             Ok(Opened { stored, identity, epoch: log.opening(&workspace)? })
         };
-        run(&self.readers, &self.log, read).await.map_err(StorageError::Failed)?
+        self.run(&self.readers, read).await.map_err(StorageError::Failed)?
     }
 
     /// A store, rebuilt.
@@ -64,7 +65,7 @@ impl Reader {
             let stored = log.read(&workspace, &store).map_err(|e| Unavailable(e.to_string()))?;
             Recovered::build(Arc::new(rules.store(&store)), stored).map(Box::new)
         };
-        run(&self.readers, &self.log, read).await.map_err(Unavailable)?
+        self.run(&self.readers, read).await.map_err(Unavailable)?
     }
 
     /// The commit that carried a message.
@@ -77,7 +78,7 @@ impl Reader {
         let read = move |log: &dyn ChangeLog| {
             log.recall(&workspace, &store, &id).map_err(|e| e.to_string())
         };
-        run(&self.readers, &self.log, read).await?
+        self.run(&self.readers, read).await?
     }
 
     /// Replaces the beginning of a store's log by a checkpoint. Whether one stands now; the log
@@ -99,29 +100,30 @@ impl Reader {
             let checkpoint = checkpoint.map_err(|e| e.to_string())?;
             log.checkpoint(&id, &name, &checkpoint, keep).map_err(|e| e.to_string())
         };
-        let done = run(&self.checkpointers, &self.log, write).await.and_then(|done| done);
+        let done = self.run(&self.checkpointers, write).await.and_then(|done| done);
         if let Err(error) = &done {
             tracing::error!(%workspace, %store, error, "a checkpoint failed: the log stays");
         }
         done.is_ok()
     }
-}
 
-/// Runs a reading on a blocking thread, in its turn. A panic in it is one more way to fail.
-async fn run<T: Send + 'static>(
-    places: &Arc<Semaphore>,
-    log: &Arc<dyn ChangeLog>,
-    work: impl FnOnce(&dyn ChangeLog) -> T + Send + 'static,
-) -> Result<T, String> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())?;
-    let log = Arc::clone(log);
-    let reading = spawn_blocking(move || {
-        let read = work(&*log);
-        // Held to the end of the work, also if nobody waits for it any more.
-        drop(place);
-        read
-    });
-    reading.await.map_err(|error| format!("reading the log failed: {error}"))
+    /// Runs a reading where it may block, in its turn.
+    async fn run<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&dyn ChangeLog) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let place = Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())?;
+        let log = Arc::clone(&self.log);
+        let reading = move || {
+            let read = work(&*log);
+            // Held to the end of the work, also if nobody waits for it any more.
+            drop(place);
+            read
+        };
+        let read = blocking(&*self.host, reading).await;
+        read.map_err(|error| format!("reading the log failed: {error}"))
+    }
 }
 
 /// The seq after which commits keep their heads under a checkpoint: the history that stale

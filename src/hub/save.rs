@@ -6,12 +6,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::hub::panic_text;
+use crate::hub::{Host, panic_text};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{AppendTo, ChangeLog, StorageError};
@@ -55,13 +55,10 @@ pub(super) enum Work {
 }
 
 impl Writer {
-    pub(super) fn start(log: Arc<dyn ChangeLog>) -> Self {
+    pub(super) fn start(host: &dyn Host, log: Arc<dyn ChangeLog>) -> Self {
         let (queue, work) = mpsc::channel(limits::SAVES_WAITING_MAX);
-        let name = "statehouse-log".to_owned();
         // Without the thread the queue is closed: every save fails, and says so.
-        if let Err(error) = thread::Builder::new().name(name).spawn(move || write(log, work)) {
-            tracing::error!(%error, "the thread that writes the log could not be started");
-        }
+        host.run_writer(write(log, work).boxed());
         Self { queue }
     }
 
@@ -95,10 +92,10 @@ impl Writer {
 }
 
 /// The life of the thread.
-fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
+async fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
     let mut end = None;
     while end.is_none()
-        && let Some(first) = queue.blocking_recv()
+        && let Some(first) = queue.recv().await
     {
         let mut together = Vec::new();
         let mut next = Some(first);

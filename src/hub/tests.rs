@@ -1,13 +1,15 @@
 //! The hub over a log that can be held up, made to fail and looked at.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
-use crate::ids::Seq;
+use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch};
 use crate::storage::AppendTo;
 use crate::storage::memory::MemoryLog;
@@ -142,6 +144,32 @@ impl Channel for Client {
     }
 }
 
+/// The real machine with another clock.
+#[derive(Debug)]
+struct At(fn() -> Millis);
+
+impl Host for At {
+    fn now(&self) -> Millis {
+        self.0()
+    }
+
+    fn random(&self) -> [u8; 16] {
+        Machine.random()
+    }
+
+    fn parallelism(&self) -> NonZeroUsize {
+        Machine.parallelism()
+    }
+
+    fn run_writer(&self, writer: BoxFuture<'static, ()>) {
+        Machine.run_writer(writer);
+    }
+
+    fn run_blocking(&self, work: host::Work) {
+        Machine.run_blocking(work);
+    }
+}
+
 fn noon() -> Millis {
     Millis(43_200_000)
 }
@@ -151,7 +179,7 @@ fn config() -> HubConfig {
         workspace: Arc::default(),
         idle_ms_max: 60_000,
         memory_bytes_max: usize::MAX,
-        now: noon,
+        host: Arc::new(At(noon)),
     }
 }
 
@@ -325,7 +353,7 @@ static CLOCK_BREAKS: AtomicBool = AtomicBool::new(false);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_that_panics_is_opened_anew_and_nobody_else_notices() {
-    let (hub, log) = start(HubConfig { now: broken_clock, ..config() });
+    let (hub, log) = start(HubConfig { host: Arc::new(At(broken_clock)), ..config() });
     let (alice, told_alice) = attach(&hub, "w").await;
     let (_bob, told_bob) = attach(&hub, "other").await;
     let fired = Arc::new(AtomicUsize::new(0));

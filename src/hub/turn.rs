@@ -215,7 +215,7 @@ impl Task {
         let (stores, place) = (stored.len(), u128::from_be_bytes(identity));
         tracing::debug!(workspace = %self.id, stores, epoch, place, "workspace opened");
         let config = Arc::clone(&self.shared.config.workspace);
-        let (id, actor) = (self.id.clone(), rand::random());
+        let (id, actor) = (self.id.clone(), self.shared.config.host.random());
         let storage = StorageId(uuid::Uuid::from_bytes(identity).to_string().into());
         Ok(Workspace::open(Opening { id, config, stored, epoch, actor, storage }))
     }
@@ -339,9 +339,9 @@ impl Task {
     /// What the workspace makes of the inputs; `None` if it panicked.
     fn handle(&mut self, inputs: Vec<Input>) -> Option<Vec<Effect>> {
         let workspace = self.workspace.as_mut()?;
-        let now = self.shared.config.now;
+        let host = &self.shared.config.host;
         // Unwind safe: a workspace that panicked is not looked at again.
-        let handled = catch_unwind(AssertUnwindSafe(|| workspace.handle(inputs, now())));
+        let handled = catch_unwind(AssertUnwindSafe(|| workspace.handle(inputs, host.now())));
         if let Err(panic) = &handled {
             let panic = panic_text(panic.as_ref());
             tracing::error!(workspace = %self.id, panic, "a workspace failed and is opened anew");
@@ -403,7 +403,7 @@ impl Task {
             Effect::Checkpoint { store } => {
                 let reader = self.shared.reader.clone();
                 let rules = Arc::clone(&self.shared.config.workspace);
-                let now = (self.shared.config.now)();
+                let now = self.shared.config.host.now();
                 let made = reader.checkpoint(self.id.clone(), store.clone(), rules, now);
                 self.asked.push(made.map(|done| Input::Checkpointed { store, done }).boxed());
             }
@@ -433,6 +433,7 @@ impl Task {
     async fn stop(mut self) {
         let mut phase = self.phase.clone();
         tokio::select! {
+            biased;
             () = self.finish() => {}
             _over = phase.wait_for(|phase| *phase == Phase::Over) => {
                 tracing::error!(workspace = %self.id, "a workspace had no time to finish");

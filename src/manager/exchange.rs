@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{ManagerError, unexpected};
-use crate::hub::{Hub, HubError};
+use crate::hub::host::blocking;
+use crate::hub::{Host, Hub, HubError};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::json::{Json, JsonOp, JsonPatch, Pointer, between};
 use crate::limits;
@@ -38,8 +38,15 @@ pub(super) struct Exchange {
     id: WorkspaceId,
     container: Arc<dyn Container>,
     /// The log, if it may hold more than this life has seen.
-    log: Option<Arc<dyn ChangeLog>>,
+    past: Option<Past>,
     stores: BTreeMap<StoreName, Standing>,
+}
+
+/// What was written before this life, and where it is read.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    pub(super) host: Arc<dyn Host>,
+    pub(super) log: Arc<dyn ChangeLog>,
 }
 
 /// How a store stands with the container.
@@ -72,7 +79,7 @@ impl Exchange {
         hub: Hub,
         id: WorkspaceId,
         container: Arc<dyn Container>,
-        log: Option<Arc<dyn ChangeLog>>,
+        past: Option<Past>,
         stores: &[StoreConfig],
     ) -> Self {
         let kept = stores.iter().filter(|s| s.persistent && s.scope == Scope::Workspace);
@@ -87,7 +94,7 @@ impl Exchange {
             }
         };
         let stores = kept.map(|rules| (rules.name.clone(), standing(rules))).collect();
-        Self { hub, id, container, log, stores }
+        Self { hub, id, container, past, stores }
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -221,10 +228,10 @@ impl Exchange {
         store: &StoreName,
         found: &Json,
     ) -> Result<Option<Cursor>, ManagerError> {
-        let Some(log) = self.log.clone() else { return Ok(None) };
+        let Some(Past { host, log }) = self.past.clone() else { return Ok(None) };
         let (id, name) = (self.id.clone(), store.clone());
-        let read = spawn_blocking(move || log.read(&id, &name)).await;
-        let read = read.unwrap_or_else(|error| Err(StorageError::Failed(error.to_string())));
+        let read = blocking(&*host, move || log.read(&id, &name)).await;
+        let read = read.unwrap_or_else(|error| Err(StorageError::Failed(error)));
         let stored = read.map_err(|error| HubError::Storage(Arc::new(error)))?;
         let newest = stored.commits.into_iter().rev().take(ANCESTORS_MAX);
         for cursor in newest.map(|commit| Cursor { seq: commit.seq, heads: commit.heads }) {

@@ -84,6 +84,7 @@ impl Keeper {
             let pause = self.pause;
             let is_open = self.open.load(Ordering::Acquire);
             tokio::select! {
+                biased;
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command, &all).await,
                     None => return,

@@ -7,11 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
@@ -42,12 +38,7 @@ pub(super) async fn serve(
 }
 
 async fn serve_one(wire: Wire, routes: Router, request: Duration, mut ending: watch::Receiver<()>) {
-    let far_end = wire.far_end();
-    let routes = TowerToHyperService::new(routes);
-    let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(far_end.clone()));
-        routes.call(request)
-    });
+    let answer = TowerToHyperService::new(routes);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(request)

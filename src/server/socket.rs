@@ -8,8 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -23,9 +22,9 @@ use super::Phase;
 use super::buffered::Buffered;
 use super::outbox::{Batch, Outbox};
 use super::tongue::{Heard, Tongue};
-use super::wire::{FarEnd, Wire};
+use super::wire::{FarSide, Wire};
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
-use crate::ids::WorkspaceId;
+use crate::ids::{SessionId, WorkspaceId};
 use crate::limits;
 use crate::protocol::codes::{self, Closing};
 use crate::workspace::{Refusal, Request, WorkspaceConfig, WorkspaceLimits};
@@ -36,29 +35,38 @@ const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
 /// A socket that speaks WebSocket.
 type WebSocket = WebSocketStream<Buffered>;
 
+/// Where the messages of a client come from.
+pub(crate) trait FrameStream: Stream<Item = Result<Message, Error>> + Unpin {}
+
+impl<S: Stream<Item = Result<Message, Error>> + Unpin> FrameStream for S {}
+
+/// Where messages to a client go.
+pub(crate) trait FrameSink: Sink<Message, Error = Error> + Unpin {}
+
+impl<K: Sink<Message, Error = Error> + Unpin> FrameSink for K {}
+
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// Silence after which the client is asked for a sign of life.
-    pub(super) ping: Duration,
+    pub(crate) ping: Duration,
     /// Time in which the client must take some of what is written.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 /// What a socket is served with.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) hub: Hub,
-    pub(super) rules: Arc<WorkspaceConfig>,
-    pub(super) workspace: WorkspaceId,
-    pub(super) user: Arc<str>,
-    pub(super) peer: FarEnd,
-    pub(super) tongue: Tongue,
-    pub(super) outbox_bytes_max: usize,
-    pub(super) frame_bytes_max: usize,
-    pub(super) message_bytes_max: usize,
-    pub(super) patience: Patience,
-    pub(super) phase: watch::Receiver<Phase>,
+pub(crate) struct Seat {
+    pub(crate) hub: Hub,
+    pub(crate) rules: Arc<WorkspaceConfig>,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) user: Arc<str>,
+    pub(crate) tongue: Tongue,
+    pub(crate) outbox_bytes_max: usize,
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) patience: Patience,
+    pub(crate) phase: watch::Receiver<Phase>,
 }
 
 /// How the reading of a socket ended.
@@ -86,9 +94,19 @@ async fn speak(wire: Wire, already: Bytes, seat: &Seat) -> WebSocket {
 
 /// Serves one WebSocket until it ends. `already` was read from it with the request.
 pub(super) async fn serve(wire: Wire, already: Bytes, seat: Seat) {
-    let socket = speak(wire, already, &seat).await;
+    let far_end = wire.far_end();
+    let (sink, stream) = speak(wire, already, &seat).await.split();
+    converse(sink, stream, &far_end, seat).await;
+}
+
+/// Serves one client over messages, whatever carries them, until it ends.
+pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
+    mut sink: K,
+    mut stream: S,
+    far_end: &impl FarSide,
+    seat: Seat,
+) {
     let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue));
-    let (mut sink, mut stream) = socket.split();
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
     let attached = match seat.hub.attach(&seat.workspace, &seat.user, channel).await {
         Ok(attached) => attached,
@@ -115,6 +133,7 @@ pub(super) async fn serve(wire: Wire, already: Bytes, seat: Seat) {
     let mut phase = seat.phase.clone();
     let reading = async {
         let end = tokio::select! {
+            biased;
             end = reader.run() => end,
             () = reached(&mut phase, Phase::Stopping) => {
                 // What the client was promised is still saved and answered.
@@ -132,25 +151,19 @@ pub(super) async fn serve(wire: Wire, already: Bytes, seat: Seat) {
         sink: &mut sink,
         outbox: &outbox,
         attached: &attached,
-        peer: &seat.peer,
+        far_end,
         stall: seat.patience.stall,
     };
     let ended = tokio::select! {
+        biased;
         () = reading => Ended::ByClient,
         ended = writer.run() => ended,
     };
     let garbled_frames = reader.garbled;
     drop(attached);
-    let (by, code) = match ended {
-        Ended::ByClient => ("client", None),
-        Ended::ByServer(closing) => ("server", Some(closing.code)),
-        Ended::Stalled => ("stall", None),
-        Ended::Broken => ("broken socket", None),
-    };
-    let workspace = &seat.workspace;
-    tracing::debug!(%workspace, %session, by, code, garbled_frames, "session ended");
+    ended.note(&seat.workspace, session, garbled_frames);
     if let Ended::ByServer(_) = ended {
-        seat.peer.linger();
+        far_end.linger();
         await_goodbye(&mut stream).await;
     }
 }
@@ -162,20 +175,20 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 }
 
 /// Reads on until the client answers the close frame, so that the close is clean on both sides.
-async fn await_goodbye(stream: &mut SplitStream<WebSocket>) {
+async fn await_goodbye(stream: &mut impl FrameStream) {
     let rest = async { while let Some(Ok(_)) = stream.next().await {} };
     if timeout(CLOSE, rest).await.is_err() {
         tracing::trace!("a client did not answer the close frame");
     }
 }
 
-async fn close(sink: &mut SplitSink<WebSocket, Message>, closing: Closing) -> Result<(), Error> {
+async fn close(sink: &mut impl FrameSink, closing: Closing) -> Result<(), Error> {
     let frame = CloseFrame { code: closing.code.into(), reason: closing.reason.into() };
     sink.send(Message::Close(Some(frame))).await
 }
 
-struct Reader<'a> {
-    stream: &'a mut SplitStream<WebSocket>,
+struct Reader<'a, S> {
+    stream: &'a mut S,
     outbox: &'a Outbox,
     attached: &'a Attached,
     limits: &'a WorkspaceLimits,
@@ -184,7 +197,7 @@ struct Reader<'a> {
     garbled: u64,
 }
 
-impl Reader<'_> {
+impl<S: FrameStream> Reader<'_, S> {
     async fn run(&mut self) -> End {
         let mut pings_missed = 0;
         loop {
@@ -278,20 +291,32 @@ enum Ended {
     Broken,
 }
 
-struct Writer<'a> {
-    sink: &'a mut SplitSink<WebSocket, Message>,
+impl Ended {
+    fn note(&self, workspace: &WorkspaceId, session: SessionId, garbled_frames: u64) {
+        let (by, code) = match self {
+            Self::ByClient => ("client", None),
+            Self::ByServer(closing) => ("server", Some(closing.code)),
+            Self::Stalled => ("stall", None),
+            Self::Broken => ("broken socket", None),
+        };
+        tracing::debug!(%workspace, %session, by, code, garbled_frames, "session ended");
+    }
+}
+
+struct Writer<'a, K, F> {
+    sink: &'a mut K,
     outbox: &'a Outbox,
     attached: &'a Attached,
-    peer: &'a FarEnd,
+    far_end: &'a F,
     stall: Duration,
 }
 
-impl Writer<'_> {
+impl<K: FrameSink, F: FarSide> Writer<'_, K, F> {
     async fn run(self) -> Ended {
         loop {
             let mut batch = self.outbox.batch().await;
             let (resync, closing) = (batch.resync.take(), batch.close);
-            match unstalled(self.peer, self.stall, write(self.sink, self.outbox, batch)).await {
+            match unstalled(self.far_end, self.stall, write(self.sink, self.outbox, batch)).await {
                 None => return Ended::Stalled,
                 Some(Err(_)) => return Ended::Broken,
                 Some(Ok(())) => {}
@@ -312,11 +337,7 @@ impl Writer<'_> {
 }
 
 /// Writes all of the batch before it flushes once: messages that waited together travel together.
-async fn write(
-    sink: &mut SplitSink<WebSocket, Message>,
-    outbox: &Outbox,
-    batch: Batch,
-) -> Result<(), Error> {
+async fn write(sink: &mut impl FrameSink, outbox: &Outbox, batch: Batch) -> Result<(), Error> {
     if batch.ping {
         sink.feed(Message::Ping(Bytes::new())).await?;
     }
@@ -333,11 +354,7 @@ async fn write(
 }
 
 /// Writes a message in fragments, so that the codec needs no room for a large one.
-async fn feed(
-    sink: &mut SplitSink<WebSocket, Message>,
-    mut kind: Data,
-    mut message: Bytes,
-) -> Result<(), Error> {
+async fn feed(sink: &mut impl FrameSink, mut kind: Data, mut message: Bytes) -> Result<(), Error> {
     let len = message.len().div_ceil(limits::FRAGMENTS_MAX).max(limits::FRAGMENT_BYTES);
     loop {
         let fragment = message.split_to(len.min(message.len()));
@@ -353,16 +370,16 @@ async fn feed(
 
 /// Waits for the writing as long as the kernel takes some of it in every `stall`.
 async fn unstalled<T>(
-    peer: &FarEnd,
+    far_end: &impl FarSide,
     stall: Duration,
     writing: impl Future<Output = T>,
 ) -> Option<T> {
     let mut writing = pin!(writing);
     loop {
-        let before = peer.written_bytes();
+        let before = far_end.written_bytes();
         match timeout(stall, &mut writing).await {
             Ok(written) => return Some(written),
-            Err(_) if peer.written_bytes() > before => {}
+            Err(_) if far_end.written_bytes() > before => {}
             Err(_) => return None,
         }
     }

@@ -28,7 +28,7 @@ pub(super) enum Heard {
 
 /// The language that a socket is spoken to in.
 #[derive(Debug)]
-pub(super) enum Tongue {
+pub(crate) enum Tongue {
     /// JSON in text frames.
     Json,
     /// CBOR in binary frames, as automerge-repo speaks it.
@@ -37,7 +37,7 @@ pub(super) enum Tongue {
 
 /// A socket of the automerge-repo dialect.
 #[derive(Debug)]
-pub(super) struct Repo {
+pub(crate) struct Repo {
     workspace: WorkspaceId,
     server: Arc<ServerName>,
     /// The client's name of itself, from its join on.
@@ -48,7 +48,7 @@ pub(super) struct Repo {
 
 /// What this server calls itself among peers.
 #[derive(Debug)]
-pub(super) struct ServerName {
+pub(crate) struct ServerName {
     /// Its name: another one in every life, since nothing of a dialogue outlives one.
     peer: String,
     /// This life.
@@ -56,15 +56,16 @@ pub(super) struct ServerName {
 }
 
 impl ServerName {
-    pub(super) fn random() -> Self {
-        let run = format!("{:016x}", rand::random::<u64>());
+    /// The name of a life, from a random number.
+    pub(crate) fn new(life: u64) -> Self {
+        let run = format!("{life:016x}");
         Self { peer: format!("statehouse-{run}"), run }
     }
 }
 
 impl Tongue {
     /// The dialect of automerge-repo.
-    pub(super) fn repo(workspace: WorkspaceId, server: Arc<ServerName>) -> Self {
+    pub(crate) fn repo(workspace: WorkspaceId, server: Arc<ServerName>) -> Self {
         let (client, documents) = (OnceLock::new(), Mutex::default());
         Self::Repo(Repo { workspace, server, client, documents })
     }

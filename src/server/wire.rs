@@ -71,22 +71,29 @@ fn is_of_one_socket(error: &io::Error) -> bool {
 }
 
 /// What the layers above may know of a socket and ask of it.
+pub(crate) trait FarSide {
+    /// Bytes that the kernel took so far. A slow client and a dead one differ in whether this
+    /// rises, not in how long one message takes.
+    fn written_bytes(&self) -> u64;
+
+    /// Asks that the socket, when it is dropped, still reads for a while what the client sends.
+    /// Otherwise the kernel answers the unread bytes with a reset, and the reset can overtake the
+    /// close frame that says what was wrong with them.
+    fn linger(&self);
+}
+
+/// The far side of a TCP socket.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FarEnd {
     pulse: Arc<Pulse>,
 }
 
-impl FarEnd {
-    /// Bytes that the kernel took so far. A slow client and a dead one differ in whether this
-    /// rises, not in how long one message takes.
-    pub(super) fn written_bytes(&self) -> u64 {
+impl FarSide for FarEnd {
+    fn written_bytes(&self) -> u64 {
         self.pulse.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Asks that the socket, when it is dropped, still reads for a while what the client sends.
-    /// Otherwise the kernel answers the unread bytes with a reset, and the reset can overtake the
-    /// close frame that says what was wrong with them.
-    pub(super) fn linger(&self) {
+    fn linger(&self) {
         self.pulse.linger.store(true, Ordering::Relaxed);
     }
 }
