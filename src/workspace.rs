@@ -30,7 +30,7 @@ pub mod trigger;
 
 pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
-pub use config::{Durability, Scope, StoreConfig, WorkspaceConfig, WorkspaceLimits};
+pub use config::{Durability, Past, Scope, StoreConfig, WorkspaceConfig, WorkspaceLimits};
 pub use effect::{Answer, Changes, Delivery, Effect, Overview, SaveId, Ticket};
 pub use input::{Ask, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};

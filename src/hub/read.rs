@@ -6,9 +6,8 @@ use tokio::sync::Semaphore;
 
 use crate::hub::host::{Host, blocking};
 use crate::ids::{Millis, Seq, StoreName, WorkspaceId};
-use crate::limits;
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Commit, MessageId, Recovered, Stored, Unavailable, WorkspaceConfig};
+use crate::workspace::{Commit, MessageId, Past, Recovered, Stored, Unavailable, WorkspaceConfig};
 
 /// Reads the log, no more at once than the machine can work on.
 #[derive(Debug, Clone)]
@@ -93,8 +92,9 @@ impl Reader {
         let (id, name) = (workspace.clone(), store.clone());
         let write = move |log: &dyn ChangeLog| -> Result<(), String> {
             let stored = log.read(&id, &name).map_err(|e| e.to_string())?;
-            let keep = kept_after(&stored, now);
-            let recovered = Recovered::build(Arc::new(rules.store(&name)), stored);
+            let config = rules.store(&name);
+            let keep = kept_after(&stored, &config.past, now);
+            let recovered = Recovered::build(Arc::new(config), stored);
             // What is saved here was loaded again and compared before it comes back.
             let checkpoint = recovered.and_then(|store| store.checkpoint());
             let checkpoint = checkpoint.map_err(|e| e.to_string())?;
@@ -128,12 +128,11 @@ impl Reader {
 
 /// The seq after which commits keep their heads under a checkpoint: the history that stale
 /// clients are answered from.
-fn kept_after(stored: &Stored, now: Millis) -> Seq {
+fn kept_after(stored: &Stored, past: &Past, now: Millis) -> Seq {
     let commits = &stored.commits;
-    let is_young =
-        |commit: &&Commit| now.0.saturating_sub(commit.time.0) <= limits::HISTORY_AGE_MS_MIN;
+    let is_young = |commit: &&Commit| now.0.saturating_sub(commit.time.0) <= past.age_ms_min;
     let young = commits.iter().rev().take_while(is_young).count();
-    let kept = young.clamp(limits::HISTORY_COMMITS_MIN, limits::HISTORY_COMMITS_MAX);
+    let kept = young.max(past.commits_min).min(past.commits_max);
     let dropped = commits.len().saturating_sub(kept);
     match dropped.checked_sub(1).and_then(|last| commits.get(last)) {
         Some(last) => last.seq,
@@ -144,6 +143,7 @@ fn kept_after(stored: &Stored, now: Millis) -> Seq {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
     use crate::workspace::{Dialect, Origin};
 
     fn commit(seq: u64, time: u64) -> Commit {
@@ -168,7 +168,11 @@ mod tests {
         for (commits, made, now, kept) in cases {
             let commits: Vec<_> = (1..=commits).map(|seq| commit(seq, made)).collect();
             let stored = Stored { commits, ..Stored::default() };
-            assert_eq!(kept_after(&stored, Millis(now)), Seq(kept), "{cases:?} at {now}");
+            assert_eq!(
+                kept_after(&stored, &Past::default(), Millis(now)),
+                Seq(kept),
+                "{cases:?} at {now}"
+            );
         }
     }
 }

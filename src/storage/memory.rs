@@ -34,7 +34,7 @@ struct Kept {
 
 impl Default for MemoryLog {
     fn default() -> Self {
-        Self { identity: rand::random(), shelves: Mutex::default() }
+        Self::with_identity(rand::random())
     }
 }
 
@@ -42,6 +42,11 @@ impl MemoryLog {
     /// An empty log.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty log of this [identity](ChangeLog::identity).
+    pub fn with_identity(identity: [u8; 16]) -> Self {
+        Self { identity, shelves: Mutex::default() }
     }
 
     /// The shelves. No step below panics halfway through a change, so what a panic elsewhere has

@@ -81,6 +81,43 @@ pub struct StoreConfig {
     pub initial: Json,
     /// How JSON is written into its document.
     pub policy: Policy,
+    /// How much of its past is at hand.
+    pub past: Past,
+}
+
+/// How much of a store's past is at hand. What lies before is looked up in the log, or answered
+/// with a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// Commits whose heads are kept, so that a stale JSON client can be answered with a patch;
+    /// younger than `age_ms_min` they are kept beyond this number.
+    pub commits_min: usize,
+    /// Commits beyond which none are kept, however young.
+    pub commits_max: usize,
+    /// Age up to which commits are kept, in milliseconds.
+    pub age_ms_min: u64,
+    /// Commits whose JSON is kept beside their heads.
+    pub trees_max: usize,
+    /// Message ids that are remembered without asking the log.
+    pub message_ids_max: usize,
+    /// Commits after a checkpoint that ask for the next one.
+    pub checkpoint_commits: usize,
+    /// Bytes of changes after a checkpoint that ask for the next one.
+    pub checkpoint_bytes: usize,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self {
+            commits_min: limits::HISTORY_COMMITS_MIN,
+            commits_max: limits::HISTORY_COMMITS_MAX,
+            age_ms_min: limits::HISTORY_AGE_MS_MIN,
+            trees_max: limits::HISTORY_TREES_MAX,
+            message_ids_max: limits::MESSAGE_IDS_MAX,
+            checkpoint_commits: limits::CHECKPOINT_COMMITS,
+            checkpoint_bytes: limits::CHECKPOINT_BYTES,
+        }
+    }
 }
 
 impl StoreConfig {
@@ -92,6 +129,7 @@ impl StoreConfig {
             scope: Scope::Workspace,
             initial: Json::Object(crate::json::Object::new()),
             policy: Policy::default(),
+            past: Past::default(),
         }
     }
 }

@@ -6,11 +6,12 @@ use automerge::ChangeHash;
 
 use crate::document::{Document, State};
 use crate::ids::{Millis, Seq};
-use crate::limits;
+use crate::workspace::config::Past;
 
 /// The states of a store at its recent seqs, gapless; never empty.
 #[derive(Debug)]
 pub(super) struct History {
+    past: Past,
     /// The seq of the first entry.
     first: Seq,
     entries: VecDeque<Entry>,
@@ -28,15 +29,15 @@ struct Entry {
 
 impl History {
     /// A history that knows one state.
-    pub(super) fn new(seq: Seq, heads: Vec<ChangeHash>, time: Millis) -> Self {
+    pub(super) fn new(past: Past, seq: Seq, heads: Vec<ChangeHash>, time: Millis) -> Self {
         let entries = VecDeque::from([Entry { heads, time, state: None }]);
-        Self { first: seq, entries, recalled: None }
+        Self { past, first: seq, entries, recalled: None }
     }
 
     /// Notes the state at the seq after the newest one.
     pub(super) fn push(&mut self, heads: Vec<ChangeHash>, time: Millis, state: Option<State>) {
         self.entries.push_back(Entry { heads, time, state });
-        let shared = self.entries.len().checked_sub(limits::HISTORY_TREES_MAX.saturating_add(1));
+        let shared = self.entries.len().checked_sub(self.past.trees_max.saturating_add(1));
         if let Some(entry) = shared.and_then(|index| self.entries.get_mut(index)) {
             entry.state = None;
         }
@@ -54,9 +55,9 @@ impl History {
     }
 
     fn has_expired(&self, now: Millis) -> bool {
-        let old = |entry: &Entry| now.0.saturating_sub(entry.time.0) > limits::HISTORY_AGE_MS_MIN;
-        let surplus = self.entries.len() > limits::HISTORY_COMMITS_MIN.saturating_add(1);
-        let full = self.entries.len() > limits::HISTORY_COMMITS_MAX.saturating_add(1);
+        let old = |entry: &Entry| now.0.saturating_sub(entry.time.0) > self.past.age_ms_min;
+        let surplus = self.entries.len() > self.past.commits_min.saturating_add(1);
+        let full = self.entries.len() > self.past.commits_max.saturating_add(1);
         full || (surplus && self.entries.front().is_some_and(old))
     }
 

@@ -14,7 +14,6 @@ use super::recover::{Checkpoint, Stored, Unavailable};
 use crate::document::{Document, DocumentError, State, genesis, genesis_heads};
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch, between};
-use crate::limits;
 
 /// A loaded store.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Store {
         let document = Document::load(policy, checkpoint, &changes).map_err(unavailable)?;
         let mut store = Self {
             seq: stored.start,
-            history: History::new(stored.start, document.heads(), Millis::default()),
+            history: History::new(config.past, stored.start, document.heads(), Millis::default()),
             messages: BTreeMap::new(),
             older_messages: stored.older_messages,
             actors: Actors::default(),
@@ -115,6 +114,7 @@ impl Store {
 
     /// Takes over what the log says of the commits, and holds the document against it.
     fn replay(&mut self, stored: Stored) -> Result<(), Unavailable> {
+        let past = self.config.past;
         let covered = stored.checkpoint.as_ref().map_or(stored.start, |checkpoint| checkpoint.seq);
         let mut commits = stored.commits.into_iter();
         let checkpoint_heads = stored.checkpoint.map(|checkpoint| checkpoint.heads);
@@ -122,10 +122,10 @@ impl Store {
             // The state before the oldest kept commit is known only where nothing was trimmed.
             if covered == stored.start {
                 let start = genesis_heads(&first.changes);
-                self.history = History::new(stored.start, start, first.time);
+                self.history = History::new(past, stored.start, start, first.time);
                 self.note(&first, covered);
             } else {
-                self.history = History::new(first.seq, first.heads.clone(), first.time);
+                self.history = History::new(past, first.seq, first.heads.clone(), first.time);
                 self.seq = first.seq;
                 self.remember(&first, covered);
             }
@@ -134,7 +134,7 @@ impl Store {
             }
         } else if let Some(heads) = checkpoint_heads {
             self.seq = covered;
-            self.history = History::new(covered, heads, Millis::default());
+            self.history = History::new(past, covered, heads, Millis::default());
         }
         if self.history.heads(self.seq) != Some(&self.document.heads()) {
             return Err(Unavailable("the log and the document in it do not agree".to_owned()));
@@ -242,7 +242,7 @@ impl Store {
 
     /// Ids are bounded in memory; the log keeps them all.
     fn forget_messages(&mut self) {
-        if self.messages.len() <= limits::MESSAGE_IDS_MAX {
+        if self.messages.len() <= self.config.past.message_ids_max {
             return;
         }
         let mut seqs: Vec<Seq> = self.messages.values().copied().collect();
@@ -255,8 +255,9 @@ impl Store {
 
     /// Whether the log has grown long enough for a checkpoint; says so once.
     pub(super) fn wants_checkpoint(&mut self) -> bool {
-        let long = self.tail.commits >= limits::CHECKPOINT_COMMITS
-            || self.tail.bytes >= limits::CHECKPOINT_BYTES;
+        let past = &self.config.past;
+        let long = self.tail.commits >= past.checkpoint_commits
+            || self.tail.bytes >= past.checkpoint_bytes;
         long && !std::mem::replace(&mut self.tail.asked, long)
     }
 

@@ -10,7 +10,7 @@ use super::{Config, ConfigError};
 use crate::document::{Policy, Strings};
 use crate::ids::StoreName;
 use crate::json::{Array, Identity, Json, JsonLimits, Object};
-use crate::workspace::{Durability, Scope, StoreConfig, WorkspaceConfig};
+use crate::workspace::{Durability, Past, Scope, StoreConfig, WorkspaceConfig};
 
 /// Every key that a configuration may hold; what is left out is as in [`Config::default`].
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +136,7 @@ impl StoreTable {
                 },
                 identity: Identity::new(keys).map_err(|error| format!("keys: {error}"))?,
             },
+            past: Past::default(),
         })
     }
 }
