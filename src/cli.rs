@@ -1,10 +1,13 @@
-//! The command line: the server, and a client of a running server.
+//! The command line: the server, a client of a running server, and what is done to the data of one
+//! that does not run.
 
 mod client;
+mod doctor;
 mod edit;
 mod output;
 mod serve;
 mod show;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -19,7 +22,8 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  the server cannot be reached
   4  there is nothing at the pointer
-  5  the server refused; its code is printed";
+  5  the server refused; its code is printed
+  6  data is damaged";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +32,11 @@ Examples:
   statehouse get  acme/chartState /symbol
   statehouse set  acme/chartState /symbol '\"ETH/USD\"'
   statehouse patch acme/chartState '[{\"op\": \"remove\", \"path\": \"/symbol\"}]'
-  statehouse watch acme/chartState /symbol";
+  statehouse watch acme/chartState /symbol
+While no server has the data:
+  statehouse doctor ./statehouse-data
+  statehouse export ./statehouse-data --to ./export
+  statehouse import ./other-data ./export";
 
 /// A collaborative, durable state server.
 ///
@@ -52,6 +60,12 @@ enum Command {
     Set(edit::Set),
     /// Apply a JSON patch (RFC 6902) to a store.
     Patch(edit::Patch),
+    /// Examine the data of a server that does not run; nothing of it is changed.
+    Doctor(doctor::Doctor),
+    /// Write stores of a server that does not run as files for other programs.
+    Export(transfer::Export),
+    /// Bring files into the data of a server that does not run.
+    Import(transfer::Import),
 }
 
 /// Which store of which server.
@@ -95,6 +109,8 @@ enum Failure {
     Nothing(String),
     #[error("refused: {message} ({code})")]
     Refused { code: String, message: String },
+    #[error("{0}")]
+    Damaged(String),
     /// Nobody reads the output any more, which is how `watch | head` ends: no failure.
     #[error("the output was closed")]
     OutputClosed,
@@ -109,6 +125,7 @@ impl Failure {
             Self::Unreachable(_) => 3,
             Self::Nothing(_) => 4,
             Self::Refused { .. } => 5,
+            Self::Damaged(_) => 6,
         }
     }
 }
@@ -123,6 +140,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Watch(watch) => client::block_on(watch.run()),
         Command::Set(set) => client::block_on(set.run()),
         Command::Patch(patch) => client::block_on(patch.run()),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

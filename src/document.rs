@@ -8,8 +8,10 @@
 mod author;
 mod genesis;
 mod guard;
+mod intake;
 mod policy;
 mod projection;
+mod replay;
 mod shield;
 mod sync;
 
@@ -20,8 +22,10 @@ use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog
 
 pub use author::author;
 pub use genesis::{begin, genesis, genesis_heads};
+pub use intake::Foreign;
 pub use policy::{PathPattern, Policy, Strings};
 pub use projection::RESERVED_ROOT;
+pub use replay::{Replay, Step, StepError, Stopped};
 #[cfg(test)]
 pub(crate) use sync::stock::StockSession;
 pub use sync::{Incoming, Received, SyncMessage, SyncSession};

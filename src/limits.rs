@@ -232,3 +232,17 @@ pub const MEMORY_BYTES_MAX: usize = 1 << 30;
 pub const MEMORY_BYTES_CEILING: usize = usize::MAX;
 /// Time that a stop waits for what is unsaved, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
+/// Commits of one store that are read at once when a log is examined.
+pub const EXAMINED_COMMITS: u64 = 16;
+/// Findings in one store that are told one by one; beyond, only their number is.
+pub const STORE_FINDINGS_MAX: usize = 100;
+/// Messages of SQLite's own check that are passed on.
+pub const SQLITE_FINDINGS_MAX: usize = 100;
+/// Operations in one file that is imported. One costs up to 738 bytes while it is read.
+pub const IMPORT_OPS_MAX: u64 = 6_000_000;
+/// Changes in one file that is imported.
+pub const IMPORT_CHANGES_MAX: u64 = 2_000_000;
+/// One file that is imported, inflated, in bytes.
+pub const IMPORT_INFLATED_BYTES_MAX: usize = 1 << 30;
+/// One file that is imported, in bytes.
+pub const IMPORT_FILE_BYTES_MAX: u64 = 1 << 30;

@@ -62,14 +62,7 @@ impl Serve {
     }
 
     fn read_config(self) -> Result<Config, Failure> {
-        let usual = Path::new(CONFIG);
-        let path = self.config.or_else(|| usual.exists().then(|| usual.to_owned()));
-        // A variable that is not text cannot be one of ours.
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let mut config = Config::read(path.as_deref(), environment)
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut config = read_config(self.config)?;
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
@@ -79,6 +72,17 @@ impl Serve {
         config.insecure |= self.insecure;
         Ok(config)
     }
+}
+
+/// Reads the configuration that is asked for, or else the usual one if it is there, with the
+/// environment over it.
+pub(super) fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
+    let usual = Path::new(CONFIG);
+    let path = path.or_else(|| usual.exists().then(|| usual.to_owned()));
+    // A variable that is not text cannot be one of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::read(path.as_deref(), environment).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {

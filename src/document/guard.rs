@@ -200,6 +200,14 @@ pub(super) fn open_message(bytes: &[u8], limits: &GuardLimits) -> Checked<Opened
     message::open(bytes, &mut Budget::new(bytes.len(), limits))
 }
 
+/// Reads documents and changes that stand one after the other, all of them, and opens them. The
+/// errors are those of [`open_message`].
+pub(super) fn open_chunks(bytes: &[u8], limits: &GuardLimits) -> Checked<Vec<Change>> {
+    let mut changes = Vec::new();
+    chunk::open_all(bytes, &mut Budget::new(bytes.len(), limits), &mut changes)?;
+    Ok(changes)
+}
+
 /// The changes that a document has beyond `before`, as it would save them; refused if they are not
 /// what was received, because then the document would not load again.
 ///

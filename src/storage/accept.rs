@@ -80,6 +80,19 @@ pub(super) fn check_heads(
     Err(StorageError::Invalid(format!("the checkpoint of {seq} has other heads than its commit")))
 }
 
+/// Checks that a commit can be the first of its store, and that the checkpoint stands for it.
+pub(super) fn check_founding(commit: &Commit, checkpoint: &Checkpoint) -> Result<(), StorageError> {
+    if commit.seq != start(commit.seq).next() || commit.seq > SEQ_MAX {
+        let text = format!("commit {} is not the first of an epoch", commit.seq);
+        return Err(StorageError::Invalid(text));
+    }
+    if checkpoint.seq != commit.seq {
+        let text = format!("the checkpoint of {} is not of the first commit", checkpoint.seq);
+        return Err(StorageError::Invalid(text));
+    }
+    check_heads(checkpoint, &commit.heads)
+}
+
 /// The start of the epoch that a store is in.
 pub(super) const fn start(newest: Seq) -> Seq {
     Seq(newest.0 & !(u32::MAX as u64))

@@ -19,9 +19,13 @@
 //! One connection writes and a few read; what is read is one consistent view and waits for no
 //! writer.
 
+pub mod doctor;
+pub mod export;
 mod fault;
 mod folder;
 mod identity;
+pub mod import;
+pub mod look;
 mod migrate_1_2;
 mod names;
 mod readers;
@@ -40,7 +44,7 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{AppendTo, ChangeLog, StorageError};
 use crate::ids::{Seq, StoreName, WorkspaceId};
-use crate::workspace::{Checkpoint, MessageId, Stored};
+use crate::workspace::{Checkpoint, Commit, MessageId, Stored};
 
 /// A [`ChangeLog`] in a folder of its own.
 #[derive(Debug)]
@@ -64,6 +68,22 @@ impl SqliteLog {
         };
         let (writer, readers) = begun()?;
         Ok(Self { readers, writer: Mutex::new(writer), _folder: folder })
+    }
+
+    /// Begins a store that the log does not have at a commit, in an epoch of its own, for which a
+    /// checkpoint stands: it comes from elsewhere. It is durable when this returns.
+    ///
+    /// Refused as [`StorageError::Behind`] if the store is there, and as
+    /// [`StorageError::Invalid`] if the commit is not the first of an epoch or the checkpoint is of
+    /// another state.
+    pub fn found(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        commit: &Commit,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StorageError> {
+        self.write(|tx| writer::found(tx, workspace, store, commit, checkpoint))
     }
 
     /// Runs one writing transaction. A panic in one cannot leave it open, because it is rolled back

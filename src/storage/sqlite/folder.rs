@@ -19,7 +19,8 @@ use crate::storage::StorageError;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    lock: File,
+    /// None if nothing was ever opened here that could be locked out.
+    lock: Option<File>,
 }
 
 impl Drop for Folder {
@@ -27,8 +28,8 @@ impl Drop for Folder {
     /// a process that is just being started by this one holds the file open too, until its program
     /// runs: only giving the lock back by ourselves lets the folder be opened again at once.
     fn drop(&mut self) {
-        match self.lock.unlock() {
-            Ok(()) | Err(_) => {}
+        match self.lock.as_ref().map(File::unlock) {
+            Some(Ok(()) | Err(_)) | None => {}
         }
     }
 }
@@ -44,9 +45,25 @@ impl Folder {
             .open(path.join("statehouse.lock"))
             .map_err(|error| failed("open the lock file", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => Err(StorageError::InUse.into()),
-            Err(TryLockError::Error(error)) => Err(failed("lock the data folder", &error)),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
+            Err(error) => Err(not_locked(error)),
+        }
+    }
+
+    /// Keeps writers out of a folder that is only looked at: nothing in it is made or changed, and
+    /// others may look too.
+    pub(super) fn watch(path: &Path) -> Result<Self, Fault> {
+        let lock = match File::open(path.join("statehouse.lock")) {
+            Ok(lock) => lock,
+            // Whoever opens a log makes it, so nobody has.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path: path.to_owned(), lock: None });
+            }
+            Err(error) => return Err(failed("open the lock file", &error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
+            Err(error) => Err(not_locked(error)),
         }
     }
 
@@ -67,6 +84,7 @@ impl Folder {
     pub(super) fn settle(&self) -> Result<(), Fault> {
         let there = |path: &Path| path.try_exists().map_err(|error| failed("see a file", &error));
         if there(&self.database())? {
+            self.refuse_empty()?;
             wal::check(&self.wal())?;
             return self.settle_writes();
         }
@@ -74,6 +92,17 @@ impl Folder {
             return Err(Fault::damaged("the database file is gone, its write-ahead log is not"));
         }
         self.create()
+    }
+
+    /// Refuses a database file without a byte: SQLite would take it for a new database, and throw
+    /// its write-ahead log away.
+    pub(super) fn refuse_empty(&self) -> Result<(), Fault> {
+        let about = fs::metadata(self.database());
+        let about = about.map_err(|error| failed("see the database file", &error))?;
+        if about.len() == 0 {
+            return Err(Fault::damaged("the database file is empty"));
+        }
+        Ok(())
     }
 
     /// Puts on stable storage what a former process wrote.
@@ -111,6 +140,13 @@ impl Folder {
             sync(&self.path)
         };
         named().map_err(|error| failed("make the database", &error))
+    }
+}
+
+fn not_locked(error: TryLockError) -> Fault {
+    match error {
+        TryLockError::WouldBlock => StorageError::InUse.into(),
+        TryLockError::Error(error) => failed("lock the data folder", &error),
     }
 }
 

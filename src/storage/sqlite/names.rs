@@ -115,6 +115,41 @@ pub(super) fn between(
     if whole { Ok(found) } else { Err(broken()) }
 }
 
+/// What is told of a chain: a name and its number, or that the chain is broken.
+pub(super) type Each<'a> = dyn FnMut(Result<(&str, i64), Fault>) + 'a;
+
+/// All names of a chain, in order, with their numbers, one after the other. Where the chain is
+/// broken, that comes in their stead, and then the names that are there after it.
+pub(super) fn walk(database: &Connection, chain: i64, each: &mut Each<'_>) -> Result<(), Fault> {
+    let mut statement = database.prepare_cached(
+        "SELECT name, value, next, crc FROM names WHERE chain = ?1 ORDER BY name",
+    )?;
+    let mut rows = statement.query(params![chain])?;
+    let mut expected = Some(String::new());
+    let mut is_there = false;
+    while let Some(row) = rows.next()? {
+        is_there = true;
+        let Ok(link) = link(chain, row) else {
+            each(Err(broken()));
+            expected = None;
+            continue;
+        };
+        // After a row that cannot be read nobody knows which name should follow.
+        if expected.take().is_some_and(|expected| expected != link.name) {
+            each(Err(broken()));
+        }
+        if !link.name.is_empty() {
+            each(Ok((&link.name, link.value)));
+        }
+        expected = Some(link.next);
+    }
+    let ended = is_there && expected.as_deref().is_none_or(str::is_empty);
+    if !ended {
+        each(Err(broken()));
+    }
+    Ok(())
+}
+
 /// The row of a name, or the last one before it. There is always one: "" is before every name.
 fn at_or_before(database: &Connection, chain: i64, name: &str) -> Result<Link, Fault> {
     let mut statement = database.prepare_cached(

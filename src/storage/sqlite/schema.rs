@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::Fault;
@@ -130,6 +131,52 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
     let database = Connection::open_with_flags(path, flags)?;
     set_up(&database)?;
     Ok(database)
+}
+
+/// Opens a log of any known format so that not a byte of its folder changes, and says which format
+/// it is. Nobody may write meanwhile: SQLite's own locks are not taken, since each takes a write.
+pub(super) fn open_to_look(path: &Path, has_wal: bool) -> Result<(Connection, i32), Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = if has_wal {
+        // The index of the write-ahead log is kept in memory by a connection that has the file to
+        // itself, and what it closes stays as it was.
+        let system = if cfg!(windows) { c"win32-none" } else { c"unix-none" };
+        let database = Connection::open_with_flags_and_vfs(path, flags, system)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        database.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", mode)?;
+        database
+    } else {
+        // Otherwise SQLite would begin a write-ahead log only to read.
+        Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)?
+    };
+    database.pragma_update(None, "temp_store", "MEMORY")?;
+    set_up(&database)?;
+    let format = check(&database)?;
+    if format < FORMAT {
+        migrate_1_2::pretend(&database)?;
+    }
+    Ok((database, format))
+}
+
+/// The address of a file that nobody changes (<https://www.sqlite.org/uri.html>).
+fn immutable(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('\\', "/");
+    let path = path.strip_prefix("//?/").unwrap_or(&path);
+    let mut address = String::from(if path.starts_with('/') { "file://" } else { "file:///" });
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~:".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            address.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+        }
+    }
+    address.push_str("?immutable=1");
+    address
+}
+
+fn hex(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).unwrap_or('0')
 }
 
 /// What holds for every connection.

@@ -132,6 +132,39 @@ fn is_there(database: &Connection, row: &StoreRow, known: &[Commit]) -> Result<b
     Ok(rows::commits(database, row.id, (first.seq, last.seq), row.checkpoint)? == known)
 }
 
+/// Begins a store that is not there, at a commit for which a checkpoint stands.
+pub(super) fn found(
+    database: &Connection,
+    workspace: &WorkspaceId,
+    store: &StoreName,
+    commit: &Commit,
+    checkpoint: &Checkpoint,
+) -> Result<(), Fault> {
+    let path = view::path(workspace, store);
+    let put = || {
+        let gap = match names::place(database, names::STORES, &path)? {
+            Place::Free(gap) => gap,
+            Place::Taken(link) => {
+                let row = StoreRow::read(database, link.value, workspace, store)?;
+                return Err(accept::behind(store, row.newest).into());
+            }
+        };
+        accept::check_founding(commit, checkpoint)?;
+        let id = next_store(database)?;
+        names::add(database, names::STORES, gap, &path, id)?;
+        names::found(database, id)?;
+        rows::insert_commit(database, id, commit)?;
+        remember(database, id, commit)?;
+        rows::write_checkpoint(database, id, checkpoint)?;
+        rows::drop_changes(database, id, commit.seq)?;
+        let trimmed = accept::start(commit.seq);
+        let (newest, checkpoint) = (commit.seq, commit.seq);
+        StoreRow { id, newest, checkpoint, trimmed, older_messages: false }
+            .write(database, workspace, store)
+    };
+    put().map_err(|fault: Fault| fault.within(&path))
+}
+
 /// A number that no store has.
 fn next_store(database: &Connection) -> Result<i64, Fault> {
     let mut statement = database.prepare_cached("SELECT max(id) FROM stores")?;
