@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::world::{Outcome, checkpoint, commit, entry, folder, message, name, workspace};
 
 /// Each table with the number of columns in its key.
-const TABLES: [(&str, usize); 5] =
+pub(crate) const TABLES: [(&str, usize); 5] =
     [("names", 2), ("stores", 1), ("commits", 2), ("checkpoints", 1), ("identity", 1)];
 
 /// A log with a little of everything: two stores, one of them with a checkpoint, commits that are
@@ -73,14 +73,14 @@ fn compare(
 }
 
 /// The rows of a table as they were written, and a way to put others there.
-struct Table<'a> {
+pub(crate) struct Table<'a> {
     raw: &'a Connection,
     name: &'static str,
-    rows: Vec<Vec<Value>>,
+    pub(crate) rows: Vec<Vec<Value>>,
 }
 
 impl<'a> Table<'a> {
-    fn read(raw: &'a Connection, name: &'static str) -> Self {
+    pub(crate) fn read(raw: &'a Connection, name: &'static str) -> Self {
         let mut statement = raw.prepare(&format!("SELECT * FROM {name}")).unwrap();
         let columns = statement.column_count();
         let rows = statement
@@ -92,7 +92,7 @@ impl<'a> Table<'a> {
     }
 
     /// Writes these rows instead. False if the table itself does not let them in.
-    fn write(&self, rows: &[Vec<Value>], as_text: Option<usize>) -> bool {
+    pub(crate) fn write(&self, rows: &[Vec<Value>], as_text: Option<usize>) -> bool {
         let tx = self.raw.unchecked_transaction().unwrap();
         tx.execute(&format!("DELETE FROM {}", self.name), []).unwrap();
         for row in rows {
@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
 }
 
 /// What a value may decay to: each byte or bit of it changed, or all of it gone.
-fn decayed(value: &Value) -> Vec<Value> {
+pub(crate) fn decayed(value: &Value) -> Vec<Value> {
     let bytes = |bytes: &[u8]| {
         let mut all = vec![Vec::new(), [bytes, &[0]].concat()];
         for (at, byte) in bytes.iter().enumerate() {

@@ -4,8 +4,10 @@
 //! - `model`: any sequence of calls does what the simplest possible log does.
 //! - `crash`: a process that is killed.
 //! - `damage`: a file that decays.
+//! - `doctor`: what the examination of a log finds, and what can be saved then.
 //! - `migration`: a log that an older version made.
 //! - `faults`: a disk that fails, at every call there is, or is full.
+//! - `transfer`: the way out of a log, and into another one.
 #![expect(
     clippy::unwrap_used,
     clippy::unwrap_in_result,
@@ -18,11 +20,13 @@
 mod contract;
 mod crash;
 mod damage;
+mod doctor;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(target_os = "linux")]
 mod migration;
 mod model;
+mod transfer;
 mod world;
 
 /// Runs every part of the contract over every engine.

@@ -18,7 +18,7 @@ use crate::faults::library;
 use crate::world::{checkpoint, commit, entry, folder, message, name, workspace};
 
 /// Writes a log of format 1, as a process leaves it that has ended.
-fn format_1(folder: &Path) {
+pub(crate) fn format_1(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     drop(format_1_in_use(folder));
     assert!(!folder.join("statehouse.db-wal").exists());

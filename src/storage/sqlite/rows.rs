@@ -100,6 +100,19 @@ impl StoreRow {
         workspace: &WorkspaceId,
         store: &StoreName,
     ) -> Result<Self, Fault> {
+        let row = Self::read_alone(database, id, workspace, store)?;
+        // A row from before, which the disk never replaced, has a checksum too.
+        no_other_commits(database, id, row.trimmed, row.newest)?;
+        Ok(row)
+    }
+
+    /// Reads the row of the store that has this number, and looks at no other.
+    pub(super) fn read_alone(
+        database: &Connection,
+        id: i64,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+    ) -> Result<Self, Fault> {
         let mut statement = database.prepare_cached(
             "SELECT newest, checkpoint, trimmed, older_messages, crc FROM stores WHERE id = ?1",
         )?;
@@ -110,8 +123,6 @@ impl StoreRow {
         if row.trimmed > row.checkpoint || row.checkpoint > row.newest {
             return Err(Fault::damaged("its row cannot be true"));
         }
-        // A row from before, which the disk never replaced, has a checksum too.
-        no_other_commits(database, id, row.trimmed, row.newest)?;
         Ok(row)
     }
 
@@ -217,8 +228,20 @@ pub(super) fn commits(
     }
 }
 
+/// The first commit of a store from a seq on that there is, whatever state it is in.
+pub(super) fn next_commit(
+    database: &Connection,
+    store: i64,
+    from: Seq,
+) -> Result<Option<Seq>, Fault> {
+    let mut statement =
+        database.prepare_cached("SELECT min(seq) FROM commits WHERE store = ?1 AND seq >= ?2")?;
+    let next: Option<i64> = statement.query_row(params![store, number(from)?], |row| row.get(0))?;
+    next.map(seq).transpose()
+}
+
 /// Checks that a store has no commits but those after one seq and up to another.
-fn no_other_commits(
+pub(super) fn no_other_commits(
     database: &Connection,
     store: i64,
     trimmed: Seq,

@@ -52,16 +52,18 @@ struct Examination<'a> {
 
 /// Looks at a store.
 pub(super) fn examine(database: &Connection, named: &Named, flaw: &mut dyn FnMut(Flaw)) -> Whole {
-    let row = StoreRow::read(database, named.id, &named.workspace, &named.store);
-    let row = row.or_else(|fault| {
-        flaw(Flaw { seq: None, what: text(fault) });
-        guess(database, named.id)
-    });
-    let row = row.unwrap_or_else(|fault| {
-        flaw(Flaw { seq: None, what: text(fault) });
-        StoreRow { id: named.id, ..StoreRow::default() }
-    });
-    let start = accept::start(row.newest);
+    let mut told = |fault| flaw(Flaw { seq: None, what: text(fault) });
+    let row = match StoreRow::read_alone(database, named.id, &named.workspace, &named.store) {
+        Ok(row) => known(database, row, &mut told),
+        Err(fault) => {
+            told(fault);
+            guess(database, named.id).unwrap_or_else(|fault| {
+                told(fault);
+                StoreRow { id: named.id, ..StoreRow::default() }
+            })
+        }
+    };
+    let start = accept::start(row.trimmed.next());
     let whole = Whole {
         start,
         seq: start,
@@ -78,17 +80,33 @@ pub(super) fn examine(database: &Connection, named: &Named, flaw: &mut dyn FnMut
     examination.whole
 }
 
+/// The row of a store, with the commits that follow on what it knows: then it is one from before,
+/// which the disk never replaced.
+fn known(database: &Connection, mut row: StoreRow, told: &mut dyn FnMut(Fault)) -> StoreRow {
+    if let Err(fault) = rows::no_other_commits(database, row.id, row.trimmed, row.newest) {
+        told(fault);
+        let next = |row: &StoreRow| rows::next_commit(database, row.id, row.newest.next());
+        while matches!(next(&row), Ok(Some(seq)) if seq == row.newest.next()) {
+            row.newest = row.newest.next();
+        }
+    }
+    row
+}
+
 /// Which rows a store has, from the rows themselves: its own row is not to be trusted.
 fn guess(database: &Connection, id: i64) -> Result<StoreRow, Fault> {
-    let mut statement =
-        database.prepare_cached("SELECT min(seq), max(seq) FROM commits WHERE store = ?1")?;
-    let ends = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let (first, last): (Option<i64>, Option<i64>) = statement.query_row(params![id], ends)?;
+    let mut statement = database.prepare_cached("SELECT max(seq) FROM commits WHERE store = ?1")?;
+    let last: Option<i64> = statement.query_row(params![id], |row| row.get(0))?;
     let checkpoint = rows::checkpoint(database, id).ok().flatten().map(|found| found.seq);
     let checkpoint = checkpoint.unwrap_or_default();
     let newest = last.map(rows::seq).transpose()?.unwrap_or_default().max(checkpoint);
-    let first = first.map(rows::seq).transpose()?.unwrap_or(newest.next());
-    let trimmed = Seq(first.0.saturating_sub(1)).min(checkpoint).max(accept::start(newest));
+    let first = rows::next_commit(database, id, Seq::default())?.unwrap_or(newest.next());
+    // Without a checkpoint, the first is the first of all.
+    let trimmed = if checkpoint == Seq::default() {
+        accept::start(first)
+    } else {
+        Seq(first.0.saturating_sub(1)).min(checkpoint)
+    };
     Ok(StoreRow { id, newest, checkpoint, trimmed, older_messages: true })
 }
 
@@ -143,6 +161,7 @@ impl Examination<'_> {
     fn commits(&mut self, checkpoint: Option<&Checkpoint>) {
         let mut first = self.row.trimmed.next();
         while first <= self.row.newest {
+            first = self.over_a_gap(first);
             let last = Seq(first.0.saturating_add(limits::EXAMINED_COMMITS.saturating_sub(1)));
             let last = last.min(self.row.newest);
             if let Ok(commits) = self.read(first, last) {
@@ -153,6 +172,25 @@ impl Examination<'_> {
             }
             first = last.next();
         }
+    }
+
+    /// The first commit that is there from one on that should be. A gap may be as wide as seqs go.
+    fn over_a_gap(&mut self, first: Seq) -> Seq {
+        let next = match rows::next_commit(self.database, self.row.id, first) {
+            Ok(next) => next.unwrap_or(Seq(u64::MAX)).min(self.row.newest.next()),
+            // Reading tells what is wrong.
+            Err(_) => first,
+        };
+        if next > first {
+            let last = Seq(next.0.saturating_sub(1));
+            self.broken |= last > self.row.checkpoint;
+            if last == first {
+                self.note(Some(first), format!("commit {first} is missing"));
+            } else {
+                self.note(Some(first), format!("commits {first} to {last} are missing"));
+            }
+        }
+        next
     }
 
     fn one_by_one(&mut self, (first, last): (Seq, Seq), checkpoint: Option<&Checkpoint>) {
