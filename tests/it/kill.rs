@@ -1,8 +1,12 @@
 //! The process is killed twenty times under load, and nothing that was acknowledged is lost.
 //!
 //! Writers push names of their own into one list: three JSON clients that understand `ack`, two
-//! CRDT clients, and a stock Automerge client in Node where there is one. After every kill, before
-//! any of them is back to resend what it still has, newcomers look at what the server kept.
+//! CRDT clients, and in Node, where there is one, a stock Automerge client and a stock
+//! automerge-repo client. After every kill, before any of them is back to resend what it still has,
+//! newcomers look at what the server kept; and every now and then a doctor looks at the data.
+//!
+//! `STATEHOUSE_KILLS=1000 cargo test --release --test it -- kill` kills a thousand times, and says
+//! on standard error how far it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,6 +20,7 @@ use automerge::transaction::Transactable as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
+use statehouse::ids::DocumentId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -23,9 +28,15 @@ use tokio::time::{sleep, timeout};
 use crate::client::{Heard, PATIENCE, Socket, apply, look};
 use crate::crdt::Replica;
 use crate::node;
-use crate::server::Server;
+use crate::server::{Server, statehouse};
 
+/// How often the process is killed, unless `STATEHOUSE_KILLS` says otherwise.
 const KILLS: usize = 20;
+/// Kills of one server; then all begins anew, because the list grows.
+const ROUND_MAX: usize = 100;
+/// Kills after which the data is examined as it was left.
+const DOCTOR_EVERY: usize = 10;
+const WORKSPACE: &str = "kill";
 const STORE: &str = "shared";
 /// What must never be said of an edit.
 const LOST: &str = "were acknowledged and are lost";
@@ -270,7 +281,7 @@ impl CrdtWriter {
     }
 }
 
-/// The stock Automerge client in Node: `writer.mjs`.
+/// A stock client in Node: `writer.mjs` or `repo/writer.mjs`.
 struct NodeWriter {
     child: Child,
     stdin: ChildStdin,
@@ -280,28 +291,33 @@ struct NodeWriter {
 }
 
 impl NodeWriter {
-    fn start(server: &Server) -> Self {
-        let mut child = node::start("writer.mjs", server);
+    fn start(script: &str, arguments: &[&str], server: &Server) -> Self {
+        let mut child = node::start(script, arguments, server);
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let stdout = BufReader::new(stdout);
         Self { child, stdin, stdout, account: Account::default(), state: Value::Null }
     }
 
     fn go(&mut self) {
-        self.stdin.write_all(b"go\n").unwrap();
+        self.say("go");
     }
 
+    /// Tells it to stop; `hear` waits until it has.
     fn halt(&mut self) {
-        self.ask("halt");
+        self.say("halt");
     }
 
     /// Syncs, without writing, until its list has so many names.
     fn catch_up(&mut self, names: usize) {
-        self.ask(&format!("catch up {names}"));
+        self.say(&format!("catch up {names}"));
+        self.hear();
     }
 
-    fn ask(&mut self, what: &str) {
+    fn say(&mut self, what: &str) {
         writeln!(self.stdin, "{what}").unwrap();
+    }
+
+    fn hear(&mut self) {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -355,27 +371,36 @@ async fn newcomers(url: &str) -> (u64, Vec<String>) {
 /// A server, and everybody who writes to it.
 struct Torture {
     server: Server,
+    /// How often it was killed.
+    kills: usize,
     field: Field,
     random: StdRng,
     json: Vec<JsonWriter>,
     crdt: Vec<CrdtWriter>,
-    node: Option<NodeWriter>,
+    node: Vec<NodeWriter>,
 }
 
 impl Torture {
     async fn new(server: Server) -> Self {
         let seed: u64 = rand::random();
         eprintln!("seed {seed}");
-        let field = Field { url: server.socket("kill"), ..Field::default() };
+        let field = Field { url: server.socket(WORKSPACE), ..Field::default() };
         lay_out(&field.url).await;
         let json = (0..3).map(|n| JsonWriter::new(format!("json{n}"), seed.wrapping_add(n)));
         let crdt = (0..2).map(|n| CrdtWriter::new(format!("crdt{n}"), seed.wrapping_sub(n)));
-        let node = node::available("the client in Node under kills");
+        let mut node = Vec::new();
+        if node::available("the clients in Node under kills") {
+            let document =
+                DocumentId::of(&WORKSPACE.parse().unwrap(), &STORE.parse().unwrap()).url();
+            node.push(NodeWriter::start("writer.mjs", &[], &server));
+            node.push(NodeWriter::start("repo/writer.mjs", &[&document], &server));
+        }
         Self {
             random: StdRng::seed_from_u64(seed),
             json: json.collect(),
             crdt: crdt.collect(),
-            node: node.then(|| NodeWriter::start(&server)),
+            node,
+            kills: 0,
             field,
             server,
         }
@@ -399,6 +424,8 @@ impl Torture {
         if at_an_ack {
             drop(timeout(PATIENCE, self.field.acks.notified()).await);
         }
+        // They are told just before, so that none is back before the newcomers.
+        self.node.iter_mut().for_each(NodeWriter::halt);
         self.server.kill();
         self.field.going.store(false, Ordering::Relaxed);
         for task in json {
@@ -407,11 +434,22 @@ impl Torture {
         for task in crdt {
             self.crdt.push(task.await.map_err(|error| error.to_string())?);
         }
-        self.node.iter_mut().for_each(NodeWriter::halt);
+        self.node.iter_mut().for_each(NodeWriter::hear);
 
+        self.kills += 1;
+        if self.kills.is_multiple_of(DOCTOR_EVERY) {
+            examine(&self.server)?;
+        }
         self.server.start_again(None);
         let (_, list) = newcomers(&self.field.url).await;
         judge(&list, &self.accounts())
+    }
+
+    /// Names that were written, and that were acknowledged.
+    fn counts(&self) -> (usize, usize) {
+        let accounts = self.accounts();
+        let written = accounts.iter().map(|account| account.written.len()).sum();
+        (written, accounts.iter().map(|account| account.acknowledged.len()).sum())
     }
 
     fn accounts(&self) -> Vec<&Account> {
@@ -421,7 +459,7 @@ impl Torture {
     }
 
     /// Everybody comes back, delivers what is left, and sees what a newcomer sees: all of it.
-    async fn finish(&mut self) {
+    async fn finish(mut self) {
         let url = &self.field.url;
         for writer in &mut self.json {
             writer.finish(url, 0).await;
@@ -429,12 +467,12 @@ impl Torture {
         for writer in &mut self.crdt {
             deliver(writer, url).await;
         }
-        let (seq, list) = newcomers(url).await;
+        let (seq, mut list) = newcomers(url).await;
         judge(&list, &self.accounts()).unwrap();
         for account in self.accounts() {
             let (written, held) = (account.written.len(), account.acknowledged.len());
             eprintln!("{held} of {written} acknowledged");
-            assert!(held > KILLS, "a writer hardly wrote: the test shows little");
+            assert!(held > self.kills, "a writer hardly wrote: the test shows little");
         }
         for writer in &mut self.json {
             writer.finish(url, seq).await;
@@ -444,14 +482,29 @@ impl Torture {
         for writer in &mut self.crdt {
             writer.finish(url, &list).await;
         }
-        if let Some(node) = &mut self.node {
+        for node in &mut self.node {
             // It brings what only it has, so the others see it again afterwards.
             let missing = node.account.written.iter().filter(|name| !list.contains(name)).count();
             node.catch_up(list.len() + missing);
-            let (_, list) = newcomers(url).await;
+            list = newcomers(url).await.1;
             assert_eq!(names(&node.state["log"]), list);
         }
+        self.server.kill();
+        examine(&self.server).unwrap();
     }
+}
+
+/// What a doctor says of the data that a dead server has left.
+fn examine(server: &Server) -> Result<(), String> {
+    let examined = statehouse().arg("doctor").arg(server.data()).output();
+    let examined = examined.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&examined.stdout);
+    if examined.status.success() { Ok(()) } else { Err(format!("the doctor says: {said}")) }
+}
+
+/// Past the test harness, which shows nothing of what a test prints that passes.
+fn report(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// Makes the list that everybody writes into.
@@ -468,14 +521,26 @@ async fn lay_out(url: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_over_twenty_kills() {
-    let mut torture = Torture::new(Server::start()).await;
-    for kill in 1..=KILLS {
-        // An ack that is sent too early is one that is heard before the log is written: the moment
-        // after an ack is the most dangerous one.
-        let outcome = torture.kill(kill % 2 == 0).await;
-        outcome.unwrap_or_else(|what| panic!("after kill {kill} {what}"));
+    let wanted = std::env::var("STATEHOUSE_KILLS").ok();
+    let kills: usize = wanted.as_ref().map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut done = 0;
+    while done < kills {
+        let mut torture = Torture::new(Server::start()).await;
+        let round = ROUND_MAX.min(kills - done);
+        for kill in 1..=round {
+            // An ack that is sent too early is one that is heard before the log is written: the
+            // moment after an ack is the most dangerous one.
+            let outcome = torture.kill(kill % 2 == 0).await;
+            outcome.unwrap_or_else(|what| panic!("after kill {kill} {what}"));
+            if wanted.is_some() && kill.is_multiple_of(DOCTOR_EVERY) {
+                let (written, held) = torture.counts();
+                let so_far = done + kill;
+                report(&format!("{so_far} of {kills} kills: {held} of {written} acknowledged"));
+            }
+        }
+        torture.finish().await;
+        done += round;
     }
-    torture.finish().await;
 }
 
 /// The torture itself, on a server that is told to acknowledge before it writes.

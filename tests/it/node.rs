@@ -61,8 +61,9 @@ fn node(script: &str, server: &Server) -> Command {
 }
 
 /// Starts a script that is talked to over its stdin and stdout.
-pub(crate) fn start(script: &str, server: &Server) -> Child {
+pub(crate) fn start(script: &str, arguments: &[&str], server: &Server) -> Child {
     let mut command = node(script, server);
+    command.args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 

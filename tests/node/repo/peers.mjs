@@ -31,10 +31,12 @@ for (const trouble of ["uncaughtException", "unhandledRejection"]) {
   });
 }
 
-setTimeout(() => {
+// Who is told what to do, step by step, refreshes it with each step.
+export const watchdog = setTimeout(() => {
   console.error(`not done after ${WATCHDOG_MS} ms`);
   process.exit(1);
-}, WATCHDOG_MS).unref();
+}, WATCHDOG_MS);
+watchdog.unref();
 
 // The arguments after the server and the seed.
 export const options = process.argv.slice(4);
