@@ -21,7 +21,7 @@ use statehouse::workspace::{
 };
 
 use crate::doctor::doctor;
-use crate::world::{folder, name, workspace};
+use crate::world::{Outcome, checkpoint, commit, entry, folder, name, workspace};
 
 const BOTH: Formats = Formats { json: true, automerge: true };
 
@@ -77,7 +77,7 @@ fn write(log: &SqliteLog, store: &str, actor: u8, states: &[Value]) {
                 id: None,
             },
         };
-        let batch = [crate::world::entry("w", store, after, vec![commit])];
+        let batch = [entry("w", store, after, vec![commit])];
         log.append(&batch).unwrap().remove(0).unwrap();
         after += 1;
     }
@@ -325,4 +325,29 @@ fn every_import_begins_in_an_epoch_of_its_own() {
         let done = bring(&hop[1], &files, 9).remove(0).unwrap();
         assert_eq!(done, Done::Founded(Seq::start_of(epoch).next()));
     }
+}
+
+#[test]
+fn a_store_is_founded_once_and_at_the_start_of_an_epoch() {
+    let place = folder();
+    let log = SqliteLog::open(place.path()).unwrap();
+    let found = |store: &str, seq: u64, checkpoint_seq: u64| {
+        let (commit, checkpoint) = (commit(seq), checkpoint(checkpoint_seq));
+        Outcome::from(log.found(&workspace("w"), &name(store), &commit, &checkpoint))
+    };
+    let first = Seq::start_of(3).next().0;
+    for (seq, checkpoint_seq) in [(first + 1, first + 1), (first, first + 1), (first, first - 1)] {
+        assert_eq!(found("s", seq, checkpoint_seq), Outcome::Invalid);
+    }
+    assert_eq!(log.stores(&workspace("w")).unwrap(), []);
+    assert_eq!(found("s", first, first), Outcome::Done);
+    assert_eq!(found("s", first, first), Outcome::Behind(first));
+
+    // It goes on like any other.
+    let next = entry("w", "s", first, vec![commit(first + 1)]);
+    assert_eq!(Outcome::from(log.append(&[next]).unwrap().remove(0)), Outcome::Done);
+    let stored = log.read(&workspace("w"), &name("s")).unwrap();
+    assert_eq!((stored.start, stored.checkpoint), (Seq::start_of(3), Some(checkpoint(first))));
+    let expected = [Commit { changes: Vec::new(), ..commit(first) }, commit(first + 1)];
+    assert_eq!(stored.commits, expected);
 }

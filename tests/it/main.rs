@@ -14,6 +14,10 @@ mod burst;
 mod cli;
 mod client;
 mod crdt;
+mod decay;
+mod doctor;
+#[cfg(target_os = "linux")]
+mod faults;
 mod kill;
 mod limits;
 mod listing;

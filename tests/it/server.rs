@@ -22,7 +22,8 @@ pub(crate) struct Server {
     folder: TempDir,
     /// `127.0.0.1:port`; the port is chosen by the first start and kept by every later one.
     address: String,
-    child: Child,
+    /// None before the first start.
+    child: Option<Child>,
 }
 
 impl Server {
@@ -33,10 +34,16 @@ impl Server {
 
     /// A server with this configuration, as TOML.
     pub(crate) fn with_config(config: &str) -> Self {
+        let mut server = Self::prepared();
+        server.start_again(Some(config));
+        server
+    }
+
+    /// A server that has yet to be started, without a configuration.
+    pub(crate) fn prepared() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("statehouse.toml"), config).unwrap();
-        let (child, address) = spawn(folder.path(), "127.0.0.1:0");
-        Self { folder, address, child }
+        std::fs::write(folder.path().join("statehouse.toml"), "").unwrap();
+        Self { folder, address: "127.0.0.1:0".to_owned(), child: None }
     }
 
     /// The address for HTTP.
@@ -66,27 +73,29 @@ impl Server {
 
     /// The most memory that the process held since it was last asked anew, in kB (proc(5)).
     pub(crate) fn peak_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child().id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// What the process holds now; from here on the peak is measured.
     pub(crate) fn peak_kb_anew(&self) -> u64 {
-        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        std::fs::write(format!("/proc/{}/clear_refs", self.child().id()), "5").unwrap();
         self.peak_kb()
     }
 
     /// SIGKILL: the process gets no chance to do anything more.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// SIGTERM, and what the server exits with.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        signal(&self.child, "TERM");
-        exit_of(&mut self.child)
+        signal(self.child(), "TERM");
+        exit_of(self.child.as_mut().unwrap())
     }
 
     /// Starts the dead server again: same data, same port, and this configuration if one is given.
@@ -94,16 +103,31 @@ impl Server {
         if let Some(config) = config {
             std::fs::write(self.folder.path().join("statehouse.toml"), config).unwrap();
         }
-        (self.child, self.address) = spawn(self.folder.path(), &self.address);
+        if let Err(said) = self.try_start_again(&[]) {
+            panic!("the server did not say that it listens: {said}");
+        }
+    }
+
+    /// The same with these variables in its environment; if it does not get to listen, what it
+    /// wrote to its log, all its life.
+    pub(crate) fn try_start_again(&mut self, variables: &[(&str, &str)]) -> Result<(), String> {
+        let (child, address) = spawn(self.folder.path(), &self.address, variables)?;
+        (self.child, self.address) = (Some(child), address);
+        Ok(())
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().unwrap()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+        let child = self.child.as_mut();
+        if child.is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_none())) {
             self.kill();
         }
-        if thread::panicking() {
+        if thread::panicking() && self.child.is_some() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             eprintln!("the server's log ends with:");
@@ -112,7 +136,11 @@ impl Drop for Server {
     }
 }
 
-fn spawn(folder: &Path, listen: &str) -> (Child, String) {
+fn spawn(
+    folder: &Path,
+    listen: &str,
+    variables: &[(&str, &str)],
+) -> Result<(Child, String), String> {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let mut child = statehouse()
         .args(["serve", "--listen", listen, "--data"])
@@ -122,6 +150,7 @@ fn spawn(folder: &Path, listen: &str) -> (Child, String) {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
+        .envs(variables.iter().copied())
         .spawn()
         .unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -134,13 +163,14 @@ fn spawn(folder: &Path, listen: &str) -> (Child, String) {
             drop(said.send(std::mem::take(&mut line)));
         }
     });
-    let line = first_line.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        panic!("the server did not say that it listens; its log:\n{log}")
-    });
+    let Ok(line) = first_line.recv_timeout(PATIENCE) else {
+        drop(child.kill());
+        child.wait().unwrap();
+        return Err(std::fs::read_to_string(folder.join("log")).unwrap());
+    };
     let address = line.trim_end().strip_prefix("listening on http://");
     let address = address.unwrap_or_else(|| panic!("not the agreed line: {line:?}"));
-    (child, address.to_owned())
+    Ok((child, address.to_owned()))
 }
 
 /// Sends a signal by name.

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { chance, pause, seed, until } from "../scenario.mjs";
 import { options, Peer, watchdog } from "./peers.mjs";
 
+const FIND_MS = 2_000;
 const random = chance(seed());
 const [url] = options;
 const peer = await Peer.offline("2", "kill", { gossip: true });
@@ -28,11 +29,21 @@ function look() {
   while (held < written.length && theirs.has(written[held])) held += 1;
 }
 
+const late = () => pause(FIND_MS).then(() => Promise.reject(new Error("late")));
+
+// Nothing is tried again by itself: after a kill newcomers are first.
+function leave() {
+  peer.adapter.retryInterval = 0;
+  peer.adapter.disconnect();
+}
+
 async function write() {
   peer.dial();
+  while (going && !peer.online) await pause(2);
+  peer.adapter.retryInterval = 0;
   while (going) {
     try {
-      handle ??= await peer.find(url);
+      handle ??= await Promise.race([peer.find(url), late()]);
     } catch {
       await pause(10);
       continue;
@@ -44,14 +55,14 @@ async function write() {
     look();
   }
   look();
-  peer.cut();
+  leave();
 }
 
 async function catchUp(names) {
   peer.dial();
   const complete = () => peer.state(handle)?.log.length === names;
   await until(complete, () => `the list has ${names} names`);
-  peer.cut();
+  leave();
 }
 
 let writing = Promise.resolve();

@@ -10,7 +10,7 @@ use crate::storage::sqlite::fault::Fault;
 use crate::storage::sqlite::names;
 use crate::storage::sqlite::rows::{self, StoreRow};
 use crate::storage::{StorageError, accept};
-use crate::workspace::{Actors, Checkpoint, Commit};
+use crate::workspace::{Checkpoint, Commit};
 
 /// Something in a store that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,6 @@ pub struct Whole {
     pub commits: u64,
     /// The document at `seq`.
     pub document: Replay,
-    /// The owners of the actors in the checkpoint.
-    pub actors: Actors,
 }
 
 /// What is gathered about a store while it is looked at.
@@ -64,14 +62,8 @@ pub(super) fn examine(database: &Connection, named: &Named, flaw: &mut dyn FnMut
         }
     };
     let start = accept::start(row.trimmed.next());
-    let whole = Whole {
-        start,
-        seq: start,
-        newest: row.newest,
-        commits: 0,
-        document: Replay::new(),
-        actors: Actors::default(),
-    };
+    let whole =
+        Whole { start, seq: start, newest: row.newest, commits: 0, document: Replay::new() };
     let mut examination = Examination { database, row, flaw, whole, broken: false, messages: 0 };
     let checkpoint = examination.checkpoint();
     examination.commits(checkpoint.as_ref());
@@ -143,7 +135,6 @@ impl Examination<'_> {
             Ok(document) if document.heads() == checkpoint.heads => {
                 self.whole.document = document;
                 self.whole.seq = checkpoint.seq;
-                self.whole.actors = checkpoint.actors.clone();
             }
             Ok(_) => {
                 self.note(Some(expected), "the checkpoint has other heads than were noted");
