@@ -150,8 +150,8 @@ fn decode(changes: &[Vec<u8>]) -> Result<Vec<Change>, StepError> {
 
 #[cfg(test)]
 mod tests {
-    use automerge::ROOT;
     use automerge::transaction::Transactable as _;
+    use automerge::{ROOT, ReadDoc as _};
     use proptest::prelude::*;
 
     use super::*;

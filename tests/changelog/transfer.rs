@@ -61,8 +61,8 @@ fn write(log: &SqliteLog, store: &str, actor: u8, states: &[Value]) {
         stored.commits.iter().flat_map(|commit| &commit.changes).map(Vec::as_slice).collect();
     let mut document = Document::load(Arc::new(Policy::default()), checkpoint, &changes).unwrap();
     document.sign_as(&[actor; 16]);
-    let mut after = stored.commits.last().map_or(stored.start, |commit| commit.seq).0;
-    for state in states {
+    let newest = stored.commits.last().map_or(stored.start, |commit| commit.seq).0;
+    for (after, state) in (newest..).zip(states) {
         let note = Note { time: Millis(after), message: None };
         let written = document.write(&document.state(), &json_of(state), None, note).unwrap();
         let commit = Commit {
@@ -79,7 +79,6 @@ fn write(log: &SqliteLog, store: &str, actor: u8, states: &[Value]) {
         };
         let batch = [entry("w", store, after, vec![commit])];
         log.append(&batch).unwrap().remove(0).unwrap();
-        after += 1;
     }
 }
 

@@ -1,5 +1,5 @@
-//! The real server on a disk that fails, at every call there is, or is full for a while: its clients
-//! are told, nothing that it acknowledged is lost, and it goes on when the disk does.
+//! The real server on a disk that fails, at every call there is, or is full for a while: its
+//! clients are told, nothing that it acknowledged is lost, and it goes on when the disk does.
 //!
 //! The library that makes the disk fail is the one of `tests/changelog`.
 

@@ -2,6 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::panic_in_result_fn,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
