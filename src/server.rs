@@ -12,7 +12,7 @@ mod pieces;
 mod problem;
 pub(crate) mod socket;
 pub(crate) mod tongue;
-pub(crate) mod wire;
+pub mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::hub::{Hub, HubConfig, Machine, Stopped};
+use crate::hub::{Host, Hub, HubConfig, Machine, Stopped};
 use crate::ids::WorkspaceId;
 use crate::limits;
 use crate::storage::ChangeLog;
@@ -44,7 +44,7 @@ use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
-use wire::{Gate, Wire};
+use wire::{Carrier, Gate, Listener, Wire};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +77,11 @@ pub(crate) enum Phase {
 
 /// A server that listens, and serves when it is [run](Self::run).
 #[derive(Debug)]
-pub struct Server {
-    listener: TcpListener,
+pub struct Server<L = TcpListener> {
+    listener: L,
     address: SocketAddr,
     hub: Hub,
+    name: Arc<ServerName>,
     workspace: Arc<WorkspaceConfig>,
     rules: Rules,
 }
@@ -104,48 +105,76 @@ struct Allowance {
     patience: Patience,
 }
 
+/// Whether one of the addresses can be reached from other machines; that has to be allowed.
+fn check_exposed(config: &Config, addresses: &[SocketAddr]) -> Result<bool, StartError> {
+    let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
+    if exposed && !config.insecure {
+        return Err(StartError::Exposed(config.listen.clone()));
+    }
+    Ok(exposed)
+}
+
+impl Rules {
+    fn new(config: &Config, exposed: bool) -> Self {
+        let limits = &config.limits;
+        let patience = |ping| Patience {
+            ping: Duration::from_millis(ping),
+            stall: Duration::from_millis(limits.outbox_stall_ms),
+        };
+        Self {
+            origins: Origins::new(config.origins.clone(), exposed),
+            outbox_bytes_max: limits.outbox_bytes,
+            sockets_max: limits.sockets,
+            request: Duration::from_millis(limits.request_ms),
+            json: Allowance {
+                frame_bytes_max: limits.frame_bytes,
+                message_bytes_max: limits.message_bytes,
+                patience: patience(limits.ping_ms),
+            },
+            // Its clients send a document as one frame, however large it is.
+            repo: Allowance {
+                frame_bytes_max: limits.repo_message_bytes,
+                message_bytes_max: limits.repo_message_bytes,
+                patience: patience(limits.repo_ping_ms),
+            },
+        }
+    }
+}
+
 impl Server {
     /// Listens. Must be called within a tokio runtime.
     pub async fn start(config: &Config, log: Arc<dyn ChangeLog>) -> Result<Self, StartError> {
         let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
         let addresses: Vec<_> = lookup_host(&config.listen).await.map_err(refuse)?.collect();
-        let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
-        if exposed && !config.insecure {
-            return Err(StartError::Exposed(config.listen.clone()));
-        }
+        // Asked here too: what may not be listened on is not even listened on for a moment.
+        check_exposed(config, &addresses)?;
         let listener = TcpListener::bind(&*addresses).await.map_err(refuse)?;
-        let address = listener.local_addr().map_err(refuse)?;
+        Self::on(listener, config, log, Arc::new(Machine))
+    }
+}
+
+impl<L: Listener> Server<L> {
+    /// Takes over a listener, whatever `config.listen` says, and runs its workspaces on this host.
+    /// Must be called within a tokio runtime.
+    pub fn on(
+        listener: L,
+        config: &Config,
+        log: Arc<dyn ChangeLog>,
+        host: Arc<dyn Host>,
+    ) -> Result<Self, StartError> {
+        let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
+        let address = listener.address().map_err(refuse)?;
+        let exposed = check_exposed(config, &[address])?;
         let workspace = Arc::new(config.workspace.clone());
+        let name = Arc::new(ServerName::new(u128::from_be_bytes(host.random())));
         let hub = HubConfig {
             workspace: Arc::clone(&workspace),
             idle_ms_max: config.limits.idle_ms,
             memory_bytes_max: config.limits.memory_bytes,
-            host: Arc::new(Machine),
+            host,
         };
-        let rules = Rules {
-            origins: Origins::new(config.origins.clone(), exposed),
-            outbox_bytes_max: config.limits.outbox_bytes,
-            sockets_max: config.limits.sockets,
-            request: Duration::from_millis(config.limits.request_ms),
-            json: Allowance {
-                frame_bytes_max: config.limits.frame_bytes,
-                message_bytes_max: config.limits.message_bytes,
-                patience: Patience {
-                    ping: Duration::from_millis(config.limits.ping_ms),
-                    stall: Duration::from_millis(config.limits.outbox_stall_ms),
-                },
-            },
-            // Its clients send a document as one frame, however large it is.
-            repo: Allowance {
-                frame_bytes_max: config.limits.repo_message_bytes,
-                message_bytes_max: config.limits.repo_message_bytes,
-                patience: Patience {
-                    ping: Duration::from_millis(config.limits.repo_ping_ms),
-                    stall: Duration::from_millis(config.limits.outbox_stall_ms),
-                },
-            },
-        };
-        Ok(Self { listener, address, hub: Hub::start(hub, log), workspace, rules })
+        let rules = Rules::new(config, exposed);
+        Ok(Self { listener, address, hub: Hub::start(hub, log), name, workspace, rules })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -164,8 +193,9 @@ impl Server {
             hub: self.hub.clone(),
             workspace: self.workspace,
             rules: self.rules,
-            name: Arc::new(ServerName::new(rand::random())),
+            name: self.name,
             phase: Arc::clone(&phase),
+            talk: talk::<L::Stream>,
         };
         let (accepting, ending) = watch::channel(());
         let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending));
@@ -196,6 +226,8 @@ struct Seats {
     name: Arc<ServerName>,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
+    /// How to go on with a socket that is upgraded: it knows what sockets are here.
+    talk: fn(OnUpgrade, Seat),
 }
 
 fn router(seats: Seats) -> Router {
@@ -276,13 +308,7 @@ impl Door {
             patience: allowance.patience,
             phase: seats.phase.subscribe(),
         };
-        tokio::spawn(async move {
-            match upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Wire>>) {
-                Ok(Ok(parts)) => socket::serve(parts.io.into_inner(), parts.read_buf, seat).await,
-                Ok(Err(_)) => tracing::error!("an upgraded socket is not one of this server's"),
-                Err(error) => tracing::trace!(%error, "a socket ended before it was upgraded"),
-            }
-        });
+        (seats.talk)(upgrade, seat);
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
@@ -291,6 +317,17 @@ impl Door {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         answer
     }
+}
+
+/// Serves a socket as soon as it is upgraded.
+fn talk<C: Carrier>(upgrade: OnUpgrade, seat: Seat) {
+    tokio::spawn(async move {
+        match upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Wire<C>>>) {
+            Ok(Ok(parts)) => socket::serve(parts.io.into_inner(), parts.read_buf, seat).await,
+            Ok(Err(_)) => tracing::error!("an upgraded socket is not one of this server's"),
+            Err(error) => tracing::trace!(%error, "a socket ended before it was upgraded"),
+        }
+    });
 }
 
 async fn open_socket(door: Door) -> Response {

@@ -12,14 +12,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
-use super::wire::{Gate, Wire};
+use super::wire::{Carrier, Gate, Listener, Wire};
 
 /// Accepts sockets and serves each, until the sender of `ending` is dropped. Requests that came
 /// before are still answered.
 ///
 /// A client has `request` from when it may begin with a request until its head must be there.
 pub(super) async fn serve(
-    mut gate: Gate,
+    mut gate: Gate<impl Listener>,
     routes: Router,
     request: Duration,
     mut ending: watch::Receiver<()>,
@@ -32,12 +32,19 @@ pub(super) async fn serve(
         }
     };
     tokio::select! {
-        () = accepting => {}
+        // Not drawn by lot: what is decided by chance cannot be played again.
+        biased;
         _dropped = ending.changed() => {}
+        () = accepting => {}
     }
 }
 
-async fn serve_one(wire: Wire, routes: Router, request: Duration, mut ending: watch::Receiver<()>) {
+async fn serve_one(
+    wire: Wire<impl Carrier>,
+    routes: Router,
+    request: Duration,
+    mut ending: watch::Receiver<()>,
+) {
     let answer = TowerToHyperService::new(routes);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -46,6 +53,7 @@ async fn serve_one(wire: Wire, routes: Router, request: Duration, mut ending: wa
         .with_upgrades();
     let mut serving = pin!(serving);
     let done = tokio::select! {
+        biased;
         done = serving.as_mut() => done,
         _dropped = ending.changed() => {
             serving.as_mut().graceful_shutdown();

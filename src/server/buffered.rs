@@ -13,13 +13,13 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pieces::Cutter;
-use super::wire::Wire;
+use super::wire::{Carrier, Wire};
 use crate::limits;
 
 /// A socket with buffers that come and go.
 #[derive(Debug)]
-pub(super) struct Buffered {
-    wire: Wire,
+pub(super) struct Buffered<C: Carrier> {
+    wire: Wire<C>,
     cutter: Cutter,
     /// What was read and the codec has not taken yet.
     ahead: Passing,
@@ -49,9 +49,9 @@ impl Passing {
     }
 }
 
-impl Buffered {
+impl<C: Carrier> Buffered<C> {
     /// Takes over a socket from which `already` was read.
-    pub(super) fn new(wire: Wire, already: &[u8], frame_bytes_max: usize) -> Self {
+    pub(super) fn new(wire: Wire<C>, already: &[u8], frame_bytes_max: usize) -> Self {
         let (mut cutter, mut ahead) = (Cutter::new(frame_bytes_max), Passing::default());
         cutter.cut(already, &mut ahead.bytes);
         Self { wire, cutter, ahead, gathered: Passing::default() }
@@ -70,7 +70,7 @@ impl Buffered {
     }
 }
 
-impl AsyncRead for Buffered {
+impl<C: Carrier> AsyncRead for Buffered<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,7 +95,7 @@ impl AsyncRead for Buffered {
     }
 }
 
-impl AsyncWrite for Buffered {
+impl<C: Carrier> AsyncWrite for Buffered<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -122,7 +122,7 @@ impl AsyncWrite for Buffered {
     }
 }
 
-impl Drop for Buffered {
+impl<C: Carrier> Drop for Buffered<C> {
     fn drop(&mut self) {
         // The codec does not flush its answer to a client's close frame.
         self.wire.write_now(self.gathered.rest());

@@ -22,7 +22,7 @@ use super::Phase;
 use super::buffered::Buffered;
 use super::outbox::{Batch, Outbox};
 use super::tongue::{Heard, Tongue};
-use super::wire::{FarSide, Wire};
+use super::wire::{Carrier, FarSide, Wire};
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
 use crate::ids::{SessionId, WorkspaceId};
 use crate::limits;
@@ -33,7 +33,7 @@ use crate::workspace::{Refusal, Request, WorkspaceConfig, WorkspaceLimits};
 const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
 
 /// A socket that speaks WebSocket.
-type WebSocket = WebSocketStream<Buffered>;
+type WebSocket<C> = WebSocketStream<Buffered<C>>;
 
 /// Where the messages of a client come from.
 pub(crate) trait FrameStream: Stream<Item = Result<Message, Error>> + Unpin {}
@@ -79,7 +79,7 @@ enum End {
 }
 
 /// Speaks WebSocket over a socket from which `already` was read.
-async fn speak(wire: Wire, already: Bytes, seat: &Seat) -> WebSocket {
+async fn speak<C: Carrier>(wire: Wire<C>, already: Bytes, seat: &Seat) -> WebSocket<C> {
     let config = WebSocketConfig::default()
         .read_buffer_size(limits::PIECE_BYTES)
         // What goes out is gathered below.
@@ -93,7 +93,7 @@ async fn speak(wire: Wire, already: Bytes, seat: &Seat) -> WebSocket {
 }
 
 /// Serves one WebSocket until it ends. `already` was read from it with the request.
-pub(super) async fn serve(wire: Wire, already: Bytes, seat: Seat) {
+pub(super) async fn serve<C: Carrier>(wire: Wire<C>, already: Bytes, seat: Seat) {
     let far_end = wire.far_end();
     let (sink, stream) = speak(wire, already, &seat).await.split();
     converse(sink, stream, &far_end, seat).await;

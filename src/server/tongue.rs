@@ -57,8 +57,8 @@ pub(crate) struct ServerName {
 
 impl ServerName {
     /// The name of a life, from a random number.
-    pub(crate) fn new(life: u64) -> Self {
-        let run = format!("{life:016x}");
+    pub(crate) fn new(life: u128) -> Self {
+        let run = format!("{life:032x}");
         Self { peer: format!("statehouse-{run}"), run }
     }
 }

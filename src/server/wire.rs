@@ -1,6 +1,9 @@
-//! TCP as the server wants it: counted, watched, and closed so that the last word arrives.
+//! Streams of bytes as the server wants them: counted, watched, and closed so that the last word
+//! arrives.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,33 +22,70 @@ const LINGER: Duration = Duration::from_millis(limits::LINGER_MS_MAX);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(limits::ACCEPT_PAUSE_MS);
 
+/// Where sockets come from: TCP, or whatever carries bytes in both directions in order.
+pub trait Listener: Send + 'static {
+    /// One accepted socket.
+    type Stream: Carrier;
+
+    /// Waits for the next socket. Dropped, it loses none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Where it listens.
+    fn address(&self) -> io::Result<SocketAddr>;
+}
+
+/// A stream of bytes in both directions, with a far end that may be gone.
+pub trait Carrier: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {
+    /// Writes what is taken at once, without waiting, and returns how many bytes that was.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _address) = Self::accept(self).await?;
+        // Patches are small and somebody waits for each.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not switch off Nagle's algorithm");
+        }
+        Ok(stream)
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
+impl Carrier for TcpStream {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::try_write(self, bytes)
+    }
+}
+
 /// Accepts no more sockets than there are places; the others wait in the kernel's backlog.
 #[derive(Debug)]
-pub(super) struct Gate {
-    listener: TcpListener,
+pub(super) struct Gate<L> {
+    listener: L,
     places: Arc<Semaphore>,
     stall: Duration,
 }
 
-impl Gate {
+impl<L: Listener> Gate<L> {
     /// A gate for `sockets_max` at a time. A socket that takes nothing of what is written to it
     /// for `stall` is given up.
-    pub(super) fn new(listener: TcpListener, sockets_max: usize, stall: Duration) -> Self {
+    pub(super) fn new(listener: L, sockets_max: usize, stall: Duration) -> Self {
         let places = Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS)));
         Self { listener, places, stall }
     }
 
     /// The next socket, as soon as there is one, and a place for it.
-    pub(super) async fn accept(&mut self) -> Wire {
+    pub(super) async fn accept(&mut self) -> Wire<L::Stream> {
         // The semaphore is never closed; if it were, an uncounted socket beats none.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok((stream, _address)) => {
-                    // Patches are small and somebody waits for each.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "could not switch off Nagle's algorithm");
-                    }
+                Ok(stream) => {
                     return Wire {
                         stream: Some(stream),
                         pulse: Arc::default(),
@@ -82,7 +122,7 @@ pub(crate) trait FarSide {
     fn linger(&self);
 }
 
-/// The far side of a TCP socket.
+/// The far side of a socket.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FarEnd {
     pulse: Arc<Pulse>,
@@ -106,9 +146,9 @@ struct Pulse {
 
 /// One accepted socket.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Wire<C: Carrier> {
     /// There until the wire is dropped.
-    stream: Option<TcpStream>,
+    stream: Option<C>,
     pulse: Arc<Pulse>,
     stall: Duration,
     /// Runs out when the kernel has long taken nothing; there while it takes nothing.
@@ -116,7 +156,7 @@ pub(super) struct Wire {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Wire {
+impl<C: Carrier> Wire<C> {
     pub(super) fn far_end(&self) -> FarEnd {
         FarEnd { pulse: Arc::clone(&self.pulse) }
     }
@@ -131,7 +171,7 @@ impl Wire {
         }
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut C>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -155,7 +195,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<C: Carrier> AsyncRead for Wire<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -165,7 +205,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<C: Carrier> AsyncWrite for Wire<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -185,7 +225,7 @@ impl AsyncWrite for Wire {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -197,7 +237,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Drop for Wire {
+impl<C: Carrier> Drop for Wire<C> {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         if self.pulse.linger.load(Ordering::Relaxed)
@@ -210,7 +250,7 @@ impl Drop for Wire {
 }
 
 /// Says that nothing more comes, and waits until the client says the same.
-async fn drain(mut stream: TcpStream) {
+async fn drain(mut stream: impl Carrier) {
     let ended = stream.shutdown().await;
     if ended.is_ok() {
         let mut rest = stream.take(limits::LINGER_BYTES_MAX);
