@@ -10,6 +10,8 @@ mod genesis;
 mod guard;
 mod intake;
 mod policy;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod projection;
 mod replay;
 mod shield;

@@ -13,6 +13,8 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 pub mod diff;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod edits;
 pub mod merge;
 pub mod patch;
 pub mod pointer;

@@ -41,6 +41,8 @@
 //! also in 1 and 2 (`server/tongue.rs`, `protocol/repo.rs`).
 
 pub mod document;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hub;
 pub mod ids;
 pub mod json;

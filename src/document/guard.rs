@@ -30,6 +30,8 @@ mod columns;
 mod inflate;
 mod input;
 mod message;
+#[cfg(any(test, fuzzing))]
+pub(super) mod probe;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,15 +1,14 @@
 //! The law of the bridge, under every kind of edit at once.
 
 use automerge::transaction::{Transactable as _, Transaction};
-use automerge::{ObjId, ObjType, Prop, ROOT, ScalarValue, Value};
+use automerge::{ObjType, ROOT, ScalarValue};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::probe::{NOTE, check, raw_edit};
 use super::*;
 use crate::ids::StoreName;
 use crate::json::arbitrary;
-
-const NOTE: Note = Note { time: Millis(5_000), message: None };
 
 fn policies() -> impl Strategy<Value = Arc<Policy>> {
     let text = |patterns: &[&str]| patterns.iter().map(|p| p.parse().unwrap()).collect();
@@ -22,12 +21,7 @@ fn policies() -> impl Strategy<Value = Arc<Policy>> {
 }
 
 fn document(policy: &Arc<Policy>, initial: &Json, actor: u8) -> Document {
-    let store: StoreName = "store".parse().unwrap();
-    let genesis = genesis(&store, initial, policy).unwrap();
-    let changes: Vec<&[u8]> = genesis.iter().map(Vec::as_slice).collect();
-    let mut document = Document::load(Arc::clone(policy), None, &changes).unwrap();
-    document.sign_as(&[actor; 16]);
-    document
+    probe::document(policy, initial, &[actor; 16])
 }
 
 /// One thing that happens to a document that is shared by two replicas.
@@ -54,102 +48,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
-/// All objects of a document, the root first.
-fn objects(tx: &Transaction<'_>) -> Vec<(ObjId, ObjType)> {
-    let mut found = vec![(ROOT, ObjType::Map)];
-    let mut next = 0;
-    while let Some((id, kind)) = found.get(next).cloned() {
-        next += 1;
-        let children: Vec<(ObjId, ObjType)> = match kind {
-            ObjType::Map | ObjType::Table => tx
-                .map_range(&id, ..)
-                .filter_map(|item| match item.value.clone().into_value() {
-                    Value::Object(kind) => Some((item.id(), kind)),
-                    Value::Scalar(_) => None,
-                })
-                .collect(),
-            ObjType::List => tx
-                .list_range(&id, ..)
-                .filter_map(|item| match item.value.clone().into_value() {
-                    Value::Object(kind) => Some((item.id(), kind)),
-                    Value::Scalar(_) => None,
-                })
-                .collect(),
-            ObjType::Text => Vec::new(),
-        };
-        found.extend(children);
-    }
-    found
-}
-
-fn scalar(kind: u8) -> ScalarValue {
-    match kind % 7 {
-        0 => ScalarValue::counter(i64::from(kind)),
-        1 => ScalarValue::Timestamp(i64::from(kind)),
-        2 => ScalarValue::Bytes(vec![kind, 255]),
-        3 => ScalarValue::Uint(u64::MAX - u64::from(kind)),
-        4 => ScalarValue::F64(f64::NAN),
-        5 => ScalarValue::Str("ключ".into()),
-        _ => ScalarValue::Null,
-    }
-}
-
-fn raw_edit(document: &mut Document, place: Index, kind: u8) {
-    let before = document.doc.get_heads();
-    let mut copy = document.doc.clone();
-    copy.set_actor(ActorId::random());
-    let mut tx = copy.transaction();
-    let objects = objects(&tx);
-    let (id, object) = &objects[place.index(objects.len())];
-    let length = tx.length(id);
-    let index = place.index(length + 1);
-    let key = ["a", "b", "c", ""][usize::from(kind % 4)];
-    let prop = |index: usize| match object {
-        ObjType::Map | ObjType::Table => Prop::from(key),
-        ObjType::List | ObjType::Text => Prop::from(index),
-    };
-    match (object, kind % 6) {
-        (ObjType::Text, 0..3) => tx.splice_text(id, index, 0, "xß🙂y").unwrap(),
-        (ObjType::Text, _) if index < length => tx.splice_text(id, index, 1, "").unwrap(),
-        (ObjType::Text, _) => {}
-        (ObjType::List, 0) => tx.insert(id, index, scalar(kind)).unwrap(),
-        (ObjType::List, 1) => {
-            let text = tx.insert_object(id, index, ObjType::Text).unwrap();
-            tx.splice_text(&text, 0, 0, "text").unwrap();
-        }
-        (ObjType::List, _) if index >= length => {}
-        (_, 2) => tx.put(id, prop(index), scalar(kind)).unwrap(),
-        (_, 3) => {
-            let list = tx.put_object(id, prop(index), ObjType::List).unwrap();
-            tx.insert(&list, 0, scalar(kind)).unwrap();
-            tx.insert_object(&list, 0, ObjType::Map).unwrap();
-        }
-        (_, 4) => match tx.get(id, prop(index)).unwrap() {
-            Some((Value::Scalar(value), _)) if value.is_counter() => {
-                tx.increment(id, prop(index), -3).unwrap();
-            }
-            Some(_) => tx.delete(id, prop(index)).unwrap(),
-            None => {}
-        },
-        (_, _) => {
-            let text = tx.put_object(id, prop(index), ObjType::Text).unwrap();
-            tx.splice_text(&text, 0, 0, "🙂").unwrap();
-        }
-    }
-    tx.commit();
-    document.receive(copy.get_changes(&before)).unwrap();
-}
-
-/// The tree beside the document is what the document says, and clients can follow.
-fn check(document: &Document, before: &Json) {
-    assert_eq!(document.root, projection::read(&document.doc).unwrap());
-    let after = document.json();
-    let patch = between(before, &after, &document.policy.identity);
-    let applied =
-        patch.apply(before, &JsonLimits { forbid_prototype_keys: false, ..JsonLimits::default() });
-    assert_eq!(applied.unwrap().json, after);
-}
-
 proptest! {
     #[test]
     fn what_is_written_at_the_newest_heads_is_what_stands(
@@ -172,7 +70,7 @@ proptest! {
     ) {
         let mut replicas = [document(&policy, &initial, 1), document(&policy, &initial, 2)];
         let mut versions = [vec![replicas[0].state()], vec![replicas[1].state()]];
-        for step in steps {
+        for (number, step) in (0_u8..).zip(steps) {
             let (replica, before) = match &step {
                 Step::Json { replica, .. }
                 | Step::Raw { replica, .. }
@@ -188,7 +86,11 @@ proptest! {
                     arbitrary::edit(&mut next, place, kind, value);
                     replicas[replica].write(&base, &next, None, NOTE).unwrap();
                 }
-                Step::Raw { place, kind, .. } => raw_edit(&mut replicas[replica], place, kind),
+                Step::Raw { place, kind, .. } => {
+                    let actor = [200, number];
+                    let place = |choices| place.index(choices);
+                    raw_edit(&mut replicas[replica], &actor, &place, kind);
+                }
                 Step::Exchange { .. } => {
                     let known = replicas[replica].heads();
                     let news = replicas[1 - replica].doc.get_changes(&known);

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::edits;
 use super::tree::{Array, Json, Key, Object};
 
 /// Keys that must be escaped somewhere, or look like something else.
@@ -72,40 +73,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Json, Json)> {
     ]
 }
 
-/// Edits somewhere: replaces, inserts, removes, duplicates or moves.
+/// Edits somewhere; see [`edits::edit`].
 pub(crate) fn edit(json: &mut Json, place: prop::sample::Index, kind: u8, value: Json) {
-    let descend = !kind.is_multiple_of(3);
-    match json {
-        Json::Array(array) if !array.is_empty() => {
-            let index = place.index(array.len());
-            if descend && array.get(index).unwrap().is_container() {
-                array.update(index, |element| edit(element, place, kind / 3, value));
-                return;
-            }
-            match kind % 5 {
-                0 => drop(array.set(index, value)),
-                1 => assert!(array.insert(index, value)),
-                2 => drop(array.remove(index)),
-                3 => assert!(array.insert(index, array.get(index).unwrap().clone())),
-                _ => {
-                    let moved = array.remove(index).unwrap();
-                    array.push(moved);
-                }
-            }
-        }
-        Json::Object(object) if !object.is_empty() => {
-            let (key, _) = object.iter().nth(place.index(object.len())).unwrap();
-            let key = Key::clone(key);
-            if descend && object.get(&key).unwrap().is_container() {
-                object.update(&key, |member| edit(member, place, kind / 3, value));
-                return;
-            }
-            match kind % 3 {
-                0 => drop(object.remove(&key)),
-                1 => drop(object.insert(key, value)),
-                _ => drop(object.insert("new".into(), value)),
-            }
-        }
-        json => *json = value,
-    }
+    edits::edit(json, &|choices| place.index(choices), kind, value);
 }

@@ -21,6 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &["limits", "ids", "json", "document", "workspace", "protocol", "storage", "hub", "server"],
     ),
+    // What is fuzzed: in no build of the server, and nothing imports it.
+    ("fuzz", &["limits", "ids", "json", "document", "workspace", "protocol", "storage"]),
 ];
 
 /// Layers that await nothing, read no clock, open no file and draw no random number.

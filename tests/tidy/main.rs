@@ -41,7 +41,7 @@ impl Source {
 
     fn is_code(&self) -> bool {
         let script = Path::new(&self.path).extension().is_some_and(|end| end == "mjs");
-        self.is_rust() || script || self.path == ".ci/run"
+        self.is_rust() || script || [".ci/run", ".ci/fuzz"].contains(&&*self.path)
     }
 
     /// The path of the module in its crate: `src/hub/turn.rs` is `["hub", "turn"]`.
@@ -60,15 +60,16 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All text files below the root, without what git ignores.
+/// All text files below the root, without what git ignores and the inputs of fuzz targets.
 fn repository() -> Vec<Source> {
     const IGNORED: &[&str] = &[".git", "node_modules", "statehouse-data", "target"];
+    let inputs = ["fuzz/corpus", "fuzz/crashes"].map(|folder| root().join(folder));
     let (root, mut found, mut folders) = (root(), Vec::new(), vec![root()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if IGNORED.contains(&name) {
+            if IGNORED.contains(&name) || inputs.contains(&path) {
                 continue;
             }
             if path.is_dir() {

@@ -77,8 +77,8 @@ fn frame(kind: u8, checksum: &[u8], contents: &[u8]) -> Vec<u8> {
 }
 
 /// A chunk with these contents and the checksum they need.
-#[cfg(test)]
-pub(super) fn seal(kind: u8, contents: &[u8]) -> Vec<u8> {
+#[cfg(any(test, fuzzing))]
+pub(crate) fn seal(kind: u8, contents: &[u8]) -> Vec<u8> {
     frame(kind, &digest(kind, contents)[..CHECKSUM_BYTES], contents)
 }
 

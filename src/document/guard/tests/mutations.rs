@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::document::{Document, Policy, Received};
-use crate::json::Json;
+use crate::document::Policy;
+use crate::document::probe::{damage, load, take_in};
 
 /// How often something is damaged.
 const ROUNDS: u64 = 40_000;
@@ -19,86 +19,17 @@ impl Dice {
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
     }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap()
-    }
-}
-
-/// Flips bits, cuts, doubles, overwrites and inserts.
-fn damage(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
-    for _ in 0..=dice.below(3) {
-        let at = dice.below(bytes.len());
-        match dice.below(8) {
-            0 => bytes[at] ^= 1 << dice.below(8),
-            1 => bytes[at] = dice.byte(),
-            2 => bytes[at] = bytes[at].wrapping_add(1),
-            3 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][dice.below(5)],
-            4 => bytes.truncate(at + 1),
-            5 => drop(bytes.remove(at)),
-            6 => bytes.insert(at, dice.byte()),
-            _ => {
-                let (from, count) = (dice.below(other.len()), dice.below(16));
-                let piece: Vec<u8> = other.iter().skip(from).take(count).copied().collect();
-                bytes.splice(at..at, piece);
-            }
-        }
-        if bytes.is_empty() {
-            bytes.push(0);
-        }
-    }
-}
-
-fn load(checkpoint: Option<&[u8]>, changes: &[Vec<u8>]) -> Result<Document, DocumentError> {
-    let changes: Vec<&[u8]> = changes.iter().map(Vec::as_slice).collect();
-    Document::load(Arc::new(Policy::default()), checkpoint, &changes)
-}
-
-fn shown(document: &Document) -> (Vec<ChangeHash>, Json) {
-    (document.heads(), document.json())
 }
 
 /// How far damaged bytes came.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Tally {
-    /// Past the guard.
-    opened: u64,
     /// Past the guard, and refused where they were applied or read back: how often for what.
     refused: BTreeMap<String, u64>,
     /// Taken in.
     received: u64,
     /// Taken in, and not there again after it was saved.
     lost: Vec<String>,
-}
-
-impl Tally {
-    /// Whether what was received is there again after it was saved, either way.
-    fn receive(&mut self, before: &[Vec<u8>], opened: Opened, what: &str) {
-        self.opened += 1;
-        let mut document = load(None, before).unwrap();
-        let untouched = shown(&document);
-        let Received { changes: new, refused, .. } =
-            document.receive(opened.changes.unwrap()).unwrap();
-        if let Some(error) = refused {
-            assert!(!new.is_empty() || shown(&document) == untouched);
-            *self.refused.entry(error.to_string()).or_default() += 1;
-        }
-        if new.is_empty() {
-            return;
-        }
-        self.received += 1;
-        let now = shown(&document);
-        let log: Vec<Vec<u8>> = before.iter().cloned().chain(new).collect();
-        for (way, again) in
-            [("saved", load(Some(&document.save()), &[])), ("logged", load(None, &log))]
-        {
-            match again {
-                Ok(again) if shown(&again) == now => {}
-                Ok(_) => self.lost.push(format!("{what} {way}: differs")),
-                Err(error) => self.lost.push(format!("{what} {way}: {error}")),
-            }
-        }
-    }
 }
 
 #[test]
@@ -108,23 +39,28 @@ fn what_is_taken_in_loads_again() {
         doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect();
     let whole = doc.document().save_nocompress();
     let mut dice = Dice(7);
+    let mut below = |bound| dice.below(bound);
     let mut tally = Tally::default();
     for round in 0..ROUNDS {
-        let at = dice.below(changes.len() + 1);
+        let at = below(changes.len() + 1);
         let (kind, chunk, before) = match changes.get(at) {
             Some(change) => (1, change, &changes[..at]),
             None => (0, &whole, &changes[..0]),
         };
-        let other = &changes[dice.below(changes.len())];
+        let other = &changes[below(changes.len())];
         let mut contents = chunk_contents(chunk).to_vec();
-        damage(&mut contents, other, &mut dice);
+        damage(&mut contents, other, &mut below);
         let mut bytes = message(&[seal(kind, &contents)]);
-        if dice.below(20) == 0 {
-            damage(&mut bytes, other, &mut dice);
+        if below(20) == 0 {
+            damage(&mut bytes, other, &mut below);
         }
-        if let Ok(opened) = open(&bytes) {
-            tally.receive(before, opened, &format!("round {round}, kind {kind}, change {at}"));
+        let fate = take_in(before, &bytes);
+        if let Some(error) = fate.refused {
+            *tally.refused.entry(error.to_string()).or_default() += 1;
         }
+        tally.received += u64::from(fate.received);
+        let what = |how| format!("round {round}, kind {kind}, change {at}, {how}");
+        tally.lost.extend(fate.lost.map(what));
     }
     // Enough comes through for this to mean something.
     assert!(tally.received > 500 && !tally.refused.is_empty(), "{tally:?}");
@@ -144,11 +80,12 @@ fn numbered(seq: usize, start: usize) -> Vec<u8> {
 #[test]
 fn numbers_out_of_line_are_refused() {
     for (seq, start, fits) in [(1, 1, true), (7, 1, false), (1, 1 << 30, false), (1, 9, true)] {
-        let mut document = load(None, &[]).unwrap();
+        let policy = Arc::new(Policy::default());
+        let mut document = load(&policy, None, &[]).unwrap();
         let opened = open(&message(&[numbered(seq, start)])).unwrap();
         let received = document.receive(opened.changes.unwrap()).unwrap();
         assert_eq!(received.refused.is_none(), fits, "{seq} {start}: {received:?}");
-        let again = load(Some(&document.save()), &[]).unwrap();
-        assert_eq!(shown(&again), shown(&document));
+        let again = load(&policy, Some(&document.save()), &[]).unwrap();
+        assert_eq!(again.state(), document.state());
     }
 }

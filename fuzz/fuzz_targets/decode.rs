@@ -1,0 +1,6 @@
+//! Frames of every dialect.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: statehouse::fuzz::prepare(), |bytes: &[u8]| {
+    statehouse::fuzz::decode(bytes);
+});
