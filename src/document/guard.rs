@@ -226,7 +226,9 @@ pub(super) fn read_back(doc: &Automerge, before: &[ChangeHash]) -> Checked<Vec<C
             last = last.max(doc.get_change_meta_by_hash(dep).map_or(0, |dep| dep.max_op));
         }
         let gap = change.start_op().get().checked_sub(last);
-        if gap.is_none_or(|gap| gap == 0 || gap > limits::OP_GAP_MAX) {
+        // Numbers that are left out before nothing are operations that it misses when it loads.
+        let gap_max = if change.is_empty() { 1 } else { limits::OP_GAP_MAX };
+        if gap.is_none_or(|gap| gap == 0 || gap > gap_max) {
             return Err(malformed("the number of an operation"));
         }
     }
