@@ -39,8 +39,14 @@ pub use recover::recover;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 4] =
-    [("decode", decode), ("projection", projection), ("converge", converge), ("guard", guard)];
+pub const TARGETS: [Target; 6] = [
+    ("decode", decode),
+    ("json_patch", json_patch),
+    ("projection", projection),
+    ("converge", converge),
+    ("recover", recover),
+    ("guard", guard),
+];
 
 /// Lets panics unwind, because some are contained on purpose, and tells only of those in this
 /// crate: what Automerge panics at is contained, or panics again where it is not.
