@@ -25,6 +25,7 @@ mod limits;
 mod listing;
 mod memory;
 mod node;
+mod patches;
 mod repo;
 mod samod;
 mod server;

@@ -15,7 +15,7 @@ use crate::server::Server;
 /// The random choices of the scripts; a failure repeats with the same one.
 const SEED: &str = "20260401";
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/node")
 }
 
