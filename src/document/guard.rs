@@ -35,6 +35,7 @@ pub(super) mod probe;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use automerge::legacy::OpType;
 use automerge::{Automerge, Change, ChangeHash};
 
 use self::inflate::Inflater;
@@ -232,7 +233,16 @@ pub(super) fn read_back(doc: &Automerge, before: &[ChangeHash]) -> Checked<Vec<C
             return Err(malformed("the number of an operation"));
         }
     }
+    // Automerge loads no document in which a mark ends before it begins, but receives one. Where
+    // its ends stand only the document knows, so for changes that mark it is loaded.
+    if changes.iter().any(ends_mark) {
+        Automerge::load(&doc.save())?;
+    }
     Ok(changes)
+}
+
+fn ends_mark(change: &Change) -> bool {
+    change.decode().operations.iter().any(|op| matches!(op.action, OpType::MarkEnd(_)))
 }
 
 fn malformed(what: &str) -> DocumentError {

@@ -4,6 +4,7 @@
 use std::panic::catch_unwind;
 
 use automerge::sync;
+use serde_json::Value;
 
 use crate::document::Incoming;
 use crate::ids::DocumentId;
@@ -62,8 +63,29 @@ fn repo(frame: &[u8]) {
 
 fn presence(data: &[u8], limits: &JsonLimits) {
     let Some(word) = PresenceWord::parse(data, limits) else { return };
-    let again = word.encode();
-    assert_eq!(PresenceWord::parse(&again, limits).as_ref(), Some(&word), "{again:?}");
+    let again = PresenceWord::parse(&word.encode(), limits);
+    assert_eq!(again.as_ref().map(in_floats), Some(in_floats(&word)), "{data:?}");
+}
+
+/// A word with all numbers as JavaScript has them: the dialect writes what is beyond 32 bits so.
+fn in_floats(word: &PresenceWord) -> (Option<String>, Value) {
+    match word {
+        PresenceWord::Heartbeat => (None, "heartbeat".into()),
+        PresenceWord::Goodbye => (None, "goodbye".into()),
+        PresenceWord::Update { channel, value } => (Some(channel.clone()), floats(value.into())),
+        PresenceWord::Snapshot { state } => (None, floats(state.into())),
+    }
+}
+
+fn floats(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(items) => items.into_iter().map(floats).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(key, value)| (key, floats(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// What has one spelling only is spelt the same again.
