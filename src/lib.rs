@@ -48,7 +48,11 @@ pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod manager;
+#[cfg(planted)]
+pub mod planted;
 pub mod protocol;
 pub mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod storage;
 pub mod workspace;

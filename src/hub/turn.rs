@@ -212,10 +212,14 @@ impl Task {
             tracing::error!(workspace = %self.id, %error, "a workspace cannot be opened");
             HubError::Storage(Arc::new(error))
         })?;
+        #[cfg(planted)]
+        let epoch = if crate::planted::is("epoch-not-raised") { 0 } else { epoch };
         let (stores, place) = (stored.len(), u128::from_be_bytes(identity));
         tracing::debug!(workspace = %self.id, stores, epoch, place, "workspace opened");
         let config = Arc::clone(&self.shared.config.workspace);
         let (id, actor) = (self.id.clone(), self.shared.config.host.random());
+        #[cfg(planted)]
+        let actor = if crate::planted::is("actor-reused") { [7; 16] } else { actor };
         let storage = StorageId(uuid::Uuid::from_bytes(identity).to_string().into());
         Ok(Workspace::open(Opening { id, config, stored, epoch, actor, storage }))
     }

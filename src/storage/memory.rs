@@ -174,6 +174,15 @@ impl Kept {
         let rest = self.commits.split_off(&keep.next());
         let gone = std::mem::replace(&mut self.commits, rest);
         self.older_messages |= gone.values().any(|commit| commit.origin.id.is_some());
+        #[cfg(planted)]
+        let checkpoint = &Checkpoint {
+            seq: if crate::planted::is("checkpoint-too-far") {
+                checkpoint.seq.next()
+            } else {
+                checkpoint.seq
+            },
+            ..checkpoint.clone()
+        };
         for commit in self.commits.range_mut(..=checkpoint.seq) {
             commit.1.changes.clear();
         }

@@ -41,6 +41,16 @@ impl Workspace {
             let message = Arc::new(SyncMessage::news(since, heads, changes));
             (to, Delivery::Sync { store: store.clone(), message })
         };
+        #[cfg(planted)]
+        let audience = Audience {
+            crdt: if crate::planted::is("news-not-told") && seq.0.is_multiple_of(5) {
+                Vec::new()
+            } else {
+                audience.crdt
+            },
+            new_to_it: Vec::new(),
+            ..audience
+        };
         let cursor = Cursor { seq, heads: made.commit.heads.clone() };
         let news = [
             patch(audience.plain, None),
