@@ -206,6 +206,44 @@ fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch(
     assert_eq!(two.json(), one.json());
 }
 
+/// Automerge 0.12.0 reports a counter that comes to light again as it was in the beginning, though
+/// it was counted up since.
+#[test]
+fn a_counter_that_comes_to_light_is_what_it_was_counted_to() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let start = document.doc.clone();
+    let counter = |actor: u8, put_first: u64| {
+        let mut copy = start.clone();
+        copy.set_actor(ActorId::from([actor; 16]));
+        for n in 0..put_first {
+            copy.transact(|tx| tx.put(ROOT, "other", n)).unwrap();
+        }
+        copy.transact(|tx| tx.put(ROOT, "count", ScalarValue::counter(0))).unwrap();
+        copy
+    };
+    let (mut counted, mut covering) = (counter(8, 0), counter(9, 3));
+    counted.transact(|tx| tx.increment(ROOT, "count", 2)).unwrap();
+    document.receive(counted.get_changes(&[])).unwrap();
+    document.receive(covering.get_changes(&[])).unwrap();
+    assert_eq!(document.json().to_string(), r#"{"count":0,"other":2}"#);
+    let before = covering.get_heads();
+    covering.transact(|tx| tx.delete(ROOT, "count")).unwrap();
+
+    let (mut copy, mut log) = (document.doc.clone(), PatchLog::active());
+    copy.apply_changes_log_patches(covering.get_changes(&before), &mut log).unwrap();
+    let deltas = copy.make_patches(&mut log);
+    let says = |delta: &automerge::Patch, n: i64| match &delta.action {
+        automerge::PatchAction::PutMap { value: (value, _), .. } => value.as_i64() == Some(n),
+        _ => false,
+    };
+    assert!(deltas.iter().any(|delta| says(delta, 0)), "mended: {deltas:?}");
+    document.receive(covering.get_changes(&before)).unwrap();
+    assert_eq!(document.json().to_string(), r#"{"count":2,"other":2}"#);
+    let again = Document::load(policy, Some(&document.save()), &[]).unwrap();
+    assert_eq!(again.json(), document.json());
+}
+
 fn nested(depth: usize) -> Json {
     (0..depth).fold(Json::Null, |inner, _| Json::Array([inner].into_iter().collect()))
 }
