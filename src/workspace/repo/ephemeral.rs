@@ -1,6 +1,6 @@
 //! What is of this moment: messages between peers, and presence across the dialects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Ephemeral, PresenceWord, RepoDelivery, SenderId};
@@ -70,10 +70,12 @@ impl Workspace {
                 && key.as_ref().is_some_and(|key| session.stands.contains_key(key))
         };
         let open = self.sessions.iter().filter(|(_, session)| opened(session)).map(|(id, _)| *id);
-        let to: Vec<SessionId> = open
+        // Who waited for the document may have it open by now: each is told once.
+        let to: BTreeSet<SessionId> = open
             .chain(self.documents.wanting(ephemeral.document))
             .filter(|other| *other != id)
             .collect();
+        let to = to.into_iter().collect();
         self.tell_at_once(to, Delivery::Repo(RepoDelivery::Ephemeral(Arc::clone(ephemeral))));
         if let (Some(key), Some(word), true) = (key, &ephemeral.presence, own) {
             self.hear_presence(id, &key, word);
