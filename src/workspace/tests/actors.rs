@@ -19,7 +19,13 @@ impl Replica {
         let mut document = Document::load(Arc::new(Policy::default()), None, &[]).unwrap();
         document.sign_as(&actor);
         let sync = StockSession::default();
-        let mut replica = Self { session: SessionId(session), document, sync };
+        let replica = Self { session: SessionId(session), document, sync };
+        replica.join_again(workspace, session, user)
+    }
+
+    fn join_again(self, workspace: &mut Workspace, session: u64, user: &str) -> Self {
+        let sync = StockSession::default();
+        let mut replica = Self { session: SessionId(session), sync, ..self };
         let attach = Input::Attach { session: replica.session, user: user.to_owned() };
         let sync = replica.sync.generate(&replica.document).unwrap();
         let caps = Caps { ready: true, ..Caps::default() };
@@ -51,8 +57,19 @@ impl Replica {
                     Effect::Deliver { delivery: Delivery::Error { refusal, .. }, .. } => {
                         refusals.push(refusal);
                     }
+                    Effect::Load { store } => {
+                        let config = Arc::new(workspace.config.store(&store));
+                        let result = Recovered::build(config, Stored::default()).map(Box::new);
+                        turn.push(Input::Loaded { store, result });
+                    }
+                    Effect::Save { save, .. } => {
+                        turn.push(Input::Saved { save, failed: Vec::new() });
+                    }
                     _ => {}
                 }
+            }
+            if !turn.is_empty() {
+                continue;
             }
             let Some(message) = self.sync.generate(&self.document) else {
                 return refusals;
@@ -72,7 +89,7 @@ fn state(workspace: &mut Workspace) -> String {
 fn a_change_under_somebody_elses_actor_is_refused() {
     let name = STORE.parse().unwrap();
     let initial = serde_json::from_str(r#"{"n":0}"#).unwrap();
-    let config = StoreConfig { persistent: false, initial, ..StoreConfig::open(name) };
+    let config = StoreConfig { initial, ..StoreConfig::open(name) };
     let mut workspace = open(&config, 0);
     let (anns, other) = ([1; 16], [2; 16]);
     let mut ann = Replica::join(&mut workspace, 1, "ann", anns);
@@ -100,7 +117,7 @@ fn a_change_under_somebody_elses_actor_is_refused() {
 /// Everybody has the changes of others, and may say so.
 #[test]
 fn what_the_document_has_may_be_passed_on_by_everyone() {
-    let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
+    let config = StoreConfig::open(STORE.parse().unwrap());
     let mut workspace = open(&config, 0);
     let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
     assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
@@ -114,10 +131,27 @@ fn what_the_document_has_may_be_passed_on_by_everyone() {
     assert_eq!(state(&mut workspace), r#"{"n":2}"#);
 }
 
+/// After a restart a store without a log is made again from what clients have: who comes first
+/// brings the others' changes too.
+#[test]
+fn in_a_store_without_a_log_nobody_owns_an_actor() {
+    let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
+    let mut workspace = open(&config, 0);
+    let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
+    assert_eq!(ann.write(&mut workspace, r#"{"n":1}"#), []);
+    let bob = Replica::join(&mut workspace, 2, "bob", [2; 16]);
+    workspace = open(&config, 1);
+    let mut bob = bob.join_again(&mut workspace, 3, "bob");
+    let mut ann = ann.join_again(&mut workspace, 4, "ann");
+    assert_eq!(ann.write(&mut workspace, r#"{"n":2}"#), []);
+    assert_eq!(bob.talk(&mut workspace, Vec::new()), []);
+    assert_eq!(state(&mut workspace), r#"{"n":2}"#);
+}
+
 /// An actor belongs to whoever brings a change into the document, not to whoever only names it.
 #[test]
 fn a_change_that_waits_claims_no_actor() {
-    let config = StoreConfig { persistent: false, ..StoreConfig::open(STORE.parse().unwrap()) };
+    let config = StoreConfig::open(STORE.parse().unwrap());
     let mut workspace = open(&config, 0);
     let mut ann = Replica::join(&mut workspace, 1, "ann", [1; 16]);
     let mut eve = Replica::join(&mut workspace, 2, "eve", [1; 16]);
