@@ -52,6 +52,9 @@ impl Workspace {
         let mut stands: Vec<(StoreName, Cursor)> = Vec::new();
         for key in &keys {
             if let Err(refusal) = self.store(key) {
+                if hello.sync.contains_key(&key.name) {
+                    self.speak_crdt(id, key);
+                }
                 self.complain(id, Some(key.name.to_string()), refusal);
                 continue;
             }
@@ -76,10 +79,15 @@ impl Workspace {
     }
 
     fn greet_in_crdt(&mut self, id: SessionId, key: &StoreKey, message: &[u8], now: Millis) {
+        self.speak_crdt(id, key);
+        self.sync(id, &key.name, message, now);
+    }
+
+    /// From now on the session hears of this store in Automerge, also if it cannot be read yet.
+    fn speak_crdt(&mut self, id: SessionId, key: &StoreKey) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.owed.remove(key);
             session.stands.insert(key.clone(), Stand::Crdt(Box::new(SyncSession::new())));
-            self.sync(id, &key.name, message, now);
         }
     }
 
@@ -102,6 +110,9 @@ impl Workspace {
         let newest = store.cursor();
         let named = seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq);
         let named = cursor.map_or(named, |cursor| Some(cursor.seq));
+        #[cfg(planted)]
+        let named =
+            named.map(|seq| if crate::planted::is("seq-off-by-one") { seq.next() } else { seq });
         let held = match (cursor, named) {
             _ if miscounted => None,
             (Some(cursor), _) => store.state_at(cursor).ok(),
