@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::commit::Append;
 use super::effect::{Answer, Delivery, Effect, SaveId};
 use super::refusal::Refusal;
+use super::trigger::Firing;
 use super::{Commit, StoreKey};
 use crate::ids::{Seq, SessionId, StoreName};
 
@@ -23,6 +24,9 @@ pub(super) struct Outbox {
     saves: BTreeMap<SaveId, Vec<(StoreName, Seq)>>,
     newest_save: SaveId,
     held: VecDeque<Held>,
+    /// Firings of commits that could not be saved as far as the log knew: a write that fails may
+    /// have happened all the same, and then the handlers must still hear of it.
+    doubtful: BTreeMap<StoreKey, Vec<Firing>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,8 @@ impl Outbox {
             self.saves.insert(self.newest_save, stores);
             effects.push(Effect::Save { save: self.newest_save, appends });
         }
+        #[cfg(planted)]
+        let strict = strict && !crate::planted::is("ack-before-save");
         let oldest_save = self.saves.keys().next().copied().filter(|_| strict);
         while let Some(held) = self.held.front() {
             if oldest_save.is_some_and(|save| save <= held.after) {
@@ -112,6 +118,10 @@ impl Outbox {
         durable: Seq,
         refusal: &Refusal,
     ) -> Vec<SessionId> {
+        #[cfg(planted)]
+        if crate::planted::is("not-taken-back") {
+            return Vec::new();
+        }
         self.appends.remove(store);
         let lost = |(key, seq): &(StoreKey, Seq)| key.name == *store && *seq > durable;
         let mut without_state = Vec::new();
@@ -126,10 +136,27 @@ impl Outbox {
             {
                 without_state.extend(to);
             }
-            let effect = refused(held.effect, refusal);
-            self.held.extend(effect.map(|effect| Held { about: None, effect, ..held }));
+            match (held.effect, held.about) {
+                (Effect::Fire(firing), Some((key, _))) => {
+                    self.doubtful.entry(key).or_default().push(*firing);
+                }
+                (effect, _) => {
+                    let effect = refused(effect, refusal);
+                    self.held.extend(effect.map(|effect| Held { about: None, effect, ..held }));
+                }
+            }
         }
         without_state
+    }
+
+    /// Firings of a store's commits of which nobody knew whether they were saved; now the log was
+    /// read.
+    pub(super) fn take_doubtful(&mut self, key: &StoreKey) -> Vec<Firing> {
+        #[cfg(planted)]
+        if crate::planted::is("doubtful-firing-dropped") {
+            self.doubtful.remove(key);
+        }
+        self.doubtful.remove(key).unwrap_or_default()
     }
 }
 
