@@ -193,6 +193,9 @@ impl Channel for Outbox {
         let had_work = queue.has_work();
         queue.push(waiting, self.bytes_max);
         let wake = !had_work && queue.has_work();
+        #[cfg(planted)]
+        let wake = wake
+            && !(crate::planted::is("lost-wake-up") && queue.gaps.is_empty() && weight % 16 == 0);
         drop(queue);
         if wake {
             self.filled.notify_one();
@@ -248,8 +251,9 @@ impl Queue {
             match loss_of(waiting.message.delivery()) {
                 Some(lost) => return self.lose(lost),
                 // The reader has long paused: the answers are to what was said before, and they
-                // alone are more than the client is willing to take.
-                None if after > bytes_max.saturating_mul(2) => {
+                // alone are more than the client is willing to take. The last one may be as large
+                // as a document: a client that never got it could never come to have it.
+                None if self.bytes > bytes_max.saturating_mul(2) => {
                     self.close = Some(Closing::SLOW);
                     return;
                 }
@@ -265,6 +269,10 @@ impl Queue {
 
     /// Whether this goes on from something that was dropped.
     fn is_beyond_a_gap(&self, delivery: &Delivery) -> bool {
+        #[cfg(planted)]
+        if crate::planted::is("gap-let-through") {
+            return false;
+        }
         match delivery {
             Delivery::Patch { store, .. } => self.gaps.contains_key(store),
             Delivery::Sync { store, message } => {

@@ -142,8 +142,18 @@ fn answers_are_kept_until_they_alone_are_too_much() {
     deliver(&outbox, ack(5, 4_000));
     deliver(&outbox, ack(6, 4_000));
     let (names, _, close) = take(&outbox);
-    assert_eq!(names, ["ack 1", "ack 2", "ack 3", "ack 4"]);
+    assert_eq!(names, ["ack 1", "ack 2", "ack 3", "ack 4", "ack 5"]);
     assert_eq!(close, Some(Closing::SLOW));
+}
+
+/// A document that is larger than the whole queue, for a client that has something to read yet.
+#[test]
+fn the_last_answer_may_be_of_any_size() {
+    let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
+    deliver(&outbox, ack(1, 10));
+    deliver(&outbox, ack(2, 10 * BYTES_MAX));
+    let (names, _, close) = take(&outbox);
+    assert_eq!((names, close), (vec!["ack 1".to_owned(), "ack 2".to_owned()], None));
 }
 
 #[test]
