@@ -89,22 +89,34 @@ impl Reader {
         rules: Arc<WorkspaceConfig>,
         now: Millis,
     ) -> bool {
+        let done = self.make_checkpoint(&workspace, &store, rules, now).await;
+        if let Err(error) = &done {
+            tracing::error!(%workspace, %store, error, "a checkpoint failed: the log stays");
+        }
+        done.is_ok()
+    }
+
+    async fn make_checkpoint(
+        &self,
+        workspace: &WorkspaceId,
+        store: &StoreName,
+        rules: Arc<WorkspaceConfig>,
+        now: Millis,
+    ) -> Result<(), String> {
         let (id, name) = (workspace.clone(), store.clone());
-        let write = move |log: &dyn ChangeLog| -> Result<(), String> {
+        let make = move |log: &dyn ChangeLog| -> Result<_, String> {
             let stored = log.read(&id, &name).map_err(|e| e.to_string())?;
             let config = rules.store(&name);
             let keep = kept_after(&stored, &config.past, now);
             let recovered = Recovered::build(Arc::new(config), stored);
             // What is saved here was loaded again and compared before it comes back.
             let checkpoint = recovered.and_then(|store| store.checkpoint());
-            let checkpoint = checkpoint.map_err(|e| e.to_string())?;
-            log.checkpoint(&id, &name, &checkpoint, keep).map_err(|e| e.to_string())
+            Ok((checkpoint.map_err(|e| e.to_string())?, keep))
         };
-        let done = self.run(&self.checkpointers, write).await.and_then(|done| done);
-        if let Err(error) = &done {
-            tracing::error!(%workspace, %store, error, "a checkpoint failed: the log stays");
-        }
-        done.is_ok()
+        let (checkpoint, keep) = self.run(&self.checkpointers, make).await??;
+        let (id, name) = (workspace.clone(), store.clone());
+        let write = move |log: &dyn ChangeLog| log.checkpoint(&id, &name, &checkpoint, keep);
+        self.run(&self.checkpointers, write).await?.map_err(|e| e.to_string())
     }
 
     /// Runs a reading where it may block, in its turn.
