@@ -7,6 +7,8 @@ mod edit;
 mod output;
 mod serve;
 mod show;
+#[cfg(feature = "sim")]
+mod sim;
 mod transfer;
 
 use std::process::ExitCode;
@@ -60,6 +62,9 @@ enum Command {
     Set(edit::Set),
     /// Apply a JSON patch (RFC 6902) to a store.
     Patch(edit::Patch),
+    /// Run whole worlds of clients and failures on simulated time, each from one seed.
+    #[cfg(feature = "sim")]
+    Sim(sim::Sim),
     /// Examine the data of a server that does not run; nothing of it is changed.
     Doctor(doctor::Doctor),
     /// Write stores of a server that does not run as files for other programs.
@@ -140,6 +145,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Watch(watch) => client::block_on(watch.run()),
         Command::Set(set) => client::block_on(set.run()),
         Command::Patch(patch) => client::block_on(patch.run()),
+        #[cfg(feature = "sim")]
+        Command::Sim(sim) => sim.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),

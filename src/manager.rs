@@ -266,6 +266,13 @@ impl WorkspaceManager {
         &self.session_id
     }
 
+    /// The hub that it runs on, and the name of the workspace there: for sessions that are served
+    /// otherwise than through a channel.
+    #[cfg(feature = "sim")]
+    pub(crate) fn ground(&self) -> (&Hub, &WorkspaceId) {
+        (&self.hub, &self.id)
+    }
+
     fn must_be_open(&self) -> Result<(), ManagerError> {
         if self.is_initialized() { Ok(()) } else { Err(ManagerError::NotInitialized) }
     }

@@ -43,7 +43,7 @@ pub(super) struct Serve {
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     #[default]
     Auto,
     Text,
@@ -139,7 +139,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// Logs go to standard error; standard output says where the server listens, and nothing else.
-fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure> {
+pub(super) fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
     let json = match format {
