@@ -39,6 +39,7 @@ mod edits;
 mod life;
 mod link;
 mod machine;
+mod panics;
 mod plain;
 mod plan;
 mod shrink;

@@ -475,6 +475,13 @@ impl Workspace {
 
     fn saved(&mut self, save: SaveId, failed: Vec<(StoreName, String)>) {
         let appended = self.outbox.saved(save);
+        for (store, after) in &appended {
+            if let Some(Slot::Loaded(store)) =
+                self.stores.get_mut(&StoreKey { name: store.clone(), owner: None })
+            {
+                store.is_durable_to(*after);
+            }
+        }
         for (store, why) in failed {
             let after = appended.iter().find(|(name, _)| *name == store).map(|(_, after)| *after);
             self.break_store(&store, after.unwrap_or_default(), &Refusal::NotSaved(why));

@@ -9,8 +9,11 @@ use std::thread::{available_parallelism, scope};
 use clap::Args;
 use statehouse::hub::clock::now;
 use statehouse::ids::Millis;
+use statehouse::json::Json;
 use statehouse::server::config::Config;
 use statehouse::sim::{Changes, Counts, Failed, Fault, Passed, Setup, run, run_twice, shrink};
+
+use statehouse::workspace::{Scope, StoreConfig};
 
 use super::serve::{LogFormat, start_logs};
 use super::{Failure, output};
@@ -40,7 +43,8 @@ pub(super) struct Sim {
     /// Worlds at the same time; as many as there are processors.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// The stores of this configuration instead of the usual ones.
+    /// The stores of this configuration instead of the usual ones: those that all sessions share,
+    /// with a past that is shorter than a server's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// At most so many clients of the original protocol.
@@ -103,9 +107,17 @@ impl Sim {
         let Some(path) = &self.config else { return Ok(Setup::default()) };
         let config =
             Config::read(Some(path), []).map_err(|error| Failure::Usage(error.to_string()))?;
-        let stores = config.workspace.stores;
+        let short = Setup::default().stores.first().map(|store| store.past).unwrap_or_default();
+        let shared = |store: &StoreConfig| {
+            store.scope == Scope::Workspace && matches!(store.initial, Json::Object(_))
+        };
+        let stores = config.workspace.stores.into_iter().filter(shared);
+        let stores: Vec<_> = stores.map(|store| StoreConfig { past: short, ..store }).collect();
         if stores.is_empty() {
-            return Err(Failure::Usage(format!("{} lists no stores", path.display())));
+            return Err(Failure::Usage(format!(
+                "{} lists no store that all share and that starts as an object",
+                path.display()
+            )));
         }
         Ok(Setup { stores, ..Setup::default() })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::hub::host::{Host, blocking};
 use crate::ids::{Millis, Seq, StoreName, WorkspaceId};
@@ -113,10 +113,14 @@ impl Reader {
             let checkpoint = recovered.and_then(|store| store.checkpoint());
             Ok((checkpoint.map_err(|e| e.to_string())?, keep))
         };
-        let (checkpoint, keep) = self.run(&self.checkpointers, make).await??;
+        // One place for both steps: no more than one document is held at a time.
+        let place = place(&self.checkpointers).await?;
+        let (made, place) = self.run_in(place, make).await?;
+        let (checkpoint, keep) = made?;
         let (id, name) = (workspace.clone(), store.clone());
         let write = move |log: &dyn ChangeLog| log.checkpoint(&id, &name, &checkpoint, keep);
-        self.run(&self.checkpointers, write).await?.map_err(|e| e.to_string())
+        let (written, _place) = self.run_in(place, write).await?;
+        written.map_err(|e| e.to_string())
     }
 
     /// Runs a reading where it may block, in its turn.
@@ -125,17 +129,26 @@ impl Reader {
         places: &Arc<Semaphore>,
         work: impl FnOnce(&dyn ChangeLog) -> T + Send + 'static,
     ) -> Result<T, String> {
-        let place = Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())?;
+        let place = place(places).await?;
+        self.run_in(place, work).await.map(|(read, _place)| read)
+    }
+
+    /// The same in a place, which is held to the end of the work, also if nobody waits for it any
+    /// more.
+    async fn run_in<T: Send + 'static>(
+        &self,
+        place: OwnedSemaphorePermit,
+        work: impl FnOnce(&dyn ChangeLog) -> T + Send + 'static,
+    ) -> Result<(T, OwnedSemaphorePermit), String> {
         let log = Arc::clone(&self.log);
-        let reading = move || {
-            let read = work(&*log);
-            // Held to the end of the work, also if nobody waits for it any more.
-            drop(place);
-            read
-        };
+        let reading = move || (work(&*log), place);
         let read = blocking(&*self.host, reading).await;
         read.map_err(|error| format!("reading the log failed: {error}"))
     }
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, String> {
+    Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())
 }
 
 /// The seq after which commits keep their heads under a checkpoint: the history that stale

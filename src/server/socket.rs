@@ -133,13 +133,14 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
     let mut phase = seat.phase.clone();
     let reading = async {
         let end = tokio::select! {
+            // A client that says very much must not keep the stop from being heard.
             biased;
-            end = reader.run() => end,
             () = reached(&mut phase, Phase::Stopping) => {
                 // What the client was promised is still saved and answered.
                 reached(&mut phase, Phase::Stopped).await;
                 End::Close(Closing::RESTART)
             }
+            end = reader.run() => end,
         };
         if let End::Close(closing) = end {
             outbox.end(closing);
@@ -156,8 +157,8 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
     };
     let ended = tokio::select! {
         biased;
-        () = reading => Ended::ByClient,
         ended = writer.run() => ended,
+        () = reading => Ended::ByClient,
     };
     let garbled_frames = reader.garbled;
     drop(attached);

@@ -289,7 +289,7 @@ impl Client {
             Message::Close(frame) => {
                 link.send(Message::Close(None));
                 let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
-                if reason.contains("internal") || reason.contains("failed") {
+                if reason == "internal" {
                     self.mind.tools().book.violate(format!("the server closed with: {reason}"));
                 }
                 return Some(Ended::Away(self.backoff()));

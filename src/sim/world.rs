@@ -22,7 +22,7 @@ use super::life::{Ground, Guest, Server};
 use super::link::Link;
 use super::machine::Clock;
 use super::plan::{Fault, Kind, Plan};
-use super::{Failed, Passed, Setup};
+use super::{Failed, Passed, Setup, panics};
 use crate::hub::{Hub, HubError};
 use crate::ids::{NameError, Seq, StoreName, WorkspaceId};
 use crate::storage::ChangeLog as _;
@@ -55,12 +55,16 @@ pub(super) fn run(plan: &Plan, setup: &Setup) -> Result<Passed, Failed> {
         .start_paused(true)
         .build()
         .map_err(|error| Failed::broken(plan, format!("no runtime: {error}")))?;
+    panics::watch();
     runtime.block_on(async {
         let world = World::new(plan.clone(), setup.clone());
         let world = world.map_err(|error| Failed::broken(plan, error.to_string()))?;
         let ran = Arc::clone(&world).run().await;
         let book = &world.ground.book;
         book.hold("world", ran);
+        if panics::seen() > 0 {
+            book.violate(format!("{} panics", panics::seen()));
+        }
         let (trace, lines) = book.trace();
         match book.violation() {
             None => Ok(Passed { trace, counts: book.counts() }),

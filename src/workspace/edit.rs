@@ -238,6 +238,16 @@ impl Workspace {
             self.correct_count(id, key);
         } else {
             self.complain(id, Some(key.name.to_string()), refusal);
+            self.correct_refused(id, key, u64::try_from(edit.seq).ok().map(Seq));
+        }
+    }
+
+    /// Puts a client right whose edit on a seq was refused, if there is such a store; if it cannot
+    /// be read now, as soon as it can.
+    pub(super) fn correct_refused(&mut self, id: SessionId, key: &StoreKey, seq: Option<Seq>) {
+        if self.stores.contains_key(key) {
+            self.counts(id, key, seq);
+            self.correct_count(id, key);
         }
     }
 

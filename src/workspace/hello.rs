@@ -52,7 +52,8 @@ impl Workspace {
         let mut stands: Vec<(StoreName, Cursor)> = Vec::new();
         for key in &keys {
             if let Err(refusal) = self.store(key) {
-                if hello.sync.contains_key(&key.name) {
+                let is_away = matches!(refusal, Refusal::Unavailable(_));
+                if is_away && hello.sync.contains_key(&key.name) {
                     self.speak_crdt(id, key);
                 }
                 self.complain(id, Some(key.name.to_string()), refusal);
@@ -228,9 +229,12 @@ impl Workspace {
             // A legacy client has counted its edit already: only a snapshot can correct it.
             let key =
                 store.and_then(|store| store.parse().ok()).map(|name| self.key(&name, Some(id)));
-            if let Some(key) = key.filter(|key| self.store(key).is_ok()) {
-                self.counts(id, &key, seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq));
-                self.correct_count(id, &key);
+            if let Some(key) = key {
+                self.correct_refused(
+                    id,
+                    &key,
+                    seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq),
+                );
             }
         } else {
             self.complain(id, store, refusal);

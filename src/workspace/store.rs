@@ -23,6 +23,8 @@ pub(super) struct Store {
     history: History,
     /// The newest commit, durable or not.
     seq: Seq,
+    /// The log has all commits up to here, and may have more.
+    durable: Seq,
     /// The commits that carried a message id; the older ones only the log knows.
     messages: BTreeMap<MessageId, Seq>,
     older_messages: bool,
@@ -82,6 +84,7 @@ impl Store {
         let document = Document::load(policy, checkpoint, &changes).map_err(unavailable)?;
         let mut store = Self {
             seq: stored.start,
+            durable: stored.start,
             history: History::new(config.past, stored.start, document.heads(), Millis::default()),
             messages: BTreeMap::new(),
             older_messages: stored.older_messages,
@@ -94,6 +97,7 @@ impl Store {
         };
         store.own_recorded(&mut stored)?;
         store.replay(stored)?;
+        store.durable = store.seq;
         Ok(store)
     }
 
@@ -242,7 +246,12 @@ impl Store {
         Committed { commit, changes: news, heads_before, before, after, patch }
     }
 
-    /// Ids are bounded in memory; the log keeps them all.
+    /// Notes that the log has all commits up to here.
+    pub(super) fn is_durable_to(&mut self, seq: Seq) {
+        self.durable = self.durable.max(seq);
+    }
+
+    /// Ids are bounded in memory; the log keeps them all, once it has their commits.
     fn forget_messages(&mut self) {
         if self.messages.len() <= self.config.past.message_ids_max {
             return;
@@ -250,8 +259,9 @@ impl Store {
         let mut seqs: Vec<Seq> = self.messages.values().copied().collect();
         seqs.sort_unstable();
         if let Some(oldest_kept) = seqs.get(seqs.len() / 2).copied() {
-            self.messages.retain(|_, seq| *seq >= oldest_kept);
-            self.older_messages = self.config.persistent;
+            let (durable, persistent) = (self.durable, self.config.persistent);
+            self.messages.retain(|_, seq| *seq >= oldest_kept || persistent && *seq > durable);
+            self.older_messages = persistent;
         }
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::doctor::{Finding, examine_store};
+use super::folder::sync;
 use super::look::{Look, Named, Whole};
 use crate::document::DocumentError;
 use crate::ids::{Seq, StoreName, WorkspaceId};
@@ -177,7 +178,10 @@ pub fn export(
             }
             Ok(()) | Err(_) => {}
         }
-        fs::rename(&unfinished, folder)
+        let parent = folder.parent().filter(|parent| *parent != Path::new(""));
+        sync_all(&unfinished)
+            .and_then(|()| fs::rename(&unfinished, folder))
+            .and_then(|()| sync(parent.unwrap_or(Path::new("."))))
             .map_err(|error| ExportError::Unwritable { path: folder.to_owned(), error })?;
         Ok(manifest)
     });
@@ -186,6 +190,17 @@ pub fn export(
         drop(fs::remove_dir_all(&unfinished));
     }
     written
+}
+
+/// Brings the entries of a folder, and of those in it, to stable storage.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync(&entry.path())?;
+        }
+    }
+    sync(folder)
 }
 
 /// An export that is not complete yet.

@@ -165,6 +165,6 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 /// Puts the names in a folder on stable storage. Only Unix can, and only Unix needs it.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
