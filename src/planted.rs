@@ -20,7 +20,6 @@ pub const BUGS: &[&str] = &[
     "actor-reused",
     "checkpoint-too-far",
     "id-forgotten",
-    "miscount-ignored",
     "doubtful-firing-dropped",
     "news-not-told",
     "half-open-forever",

@@ -30,7 +30,7 @@ pub(super) fn find(bug: &str, from: u64, setup: &Setup, changes: &Changes) -> Re
         output::print(&format!("{bug}: median {median} of {} seeds", found.join(", ")))?;
         // A start that gave no count has failed in another way.
         let all = u64::try_from(counts.len()) == Ok(STARTS);
-        if !all || counts.iter().any(|count| *count > SEEDS_MAX) {
+        if !all || counts.get(counts.len() / 2).is_none_or(|median| *median > SEEDS_MAX) {
             missed.push(bug);
         }
     }
@@ -39,7 +39,9 @@ pub(super) fn find(bug: &str, from: u64, setup: &Setup, changes: &Changes) -> Re
         return Ok(());
     }
     let missed = missed.join(", ");
-    Err(Failure::Failed(format!("not found within {SEEDS_MAX} seeds from every start: {missed}")))
+    Err(Failure::Failed(format!(
+        "not found within {SEEDS_MAX} seeds, in the median of the starts: {missed}"
+    )))
 }
 
 fn told(count: u64) -> String {
