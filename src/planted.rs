@@ -19,7 +19,6 @@ pub const BUGS: &[&str] = &[
     "foreign-actor-accepted",
     "actor-reused",
     "checkpoint-too-far",
-    "id-forgotten",
     "doubtful-firing-dropped",
     "news-not-told",
     "half-open-forever",

@@ -205,8 +205,6 @@ impl Store {
     pub(super) fn message(&self, id: &MessageId) -> MessageFate {
         match self.messages.get(id) {
             Some(seq) => MessageFate::Committed(*seq),
-            #[cfg(planted)]
-            None if crate::planted::is("id-forgotten") => MessageFate::New,
             None if self.older_messages => MessageFate::AskTheLog,
             None => MessageFate::New,
         }
