@@ -34,6 +34,7 @@ mod book;
 mod chance;
 mod client;
 mod container;
+mod crier;
 mod disk;
 mod edits;
 mod life;

@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Setup;
 use super::book::{Book, Checked};
 use super::chance::Chance;
 use super::container::{Shelf, SimContainer};
+use super::crier::Crier;
 use super::disk::{Disk, Life, SimLog};
 use super::link::Link;
 use super::machine::{Clock, SimMachine};
@@ -38,7 +38,7 @@ pub(super) struct Server {
     manager: Option<WorkspaceManager>,
     rules: Arc<WorkspaceConfig>,
     name: Arc<ServerName>,
-    phase: watch::Sender<Phase>,
+    phase: Crier<Phase>,
     patience: Patience,
     links: Vec<Link>,
     watching: Vec<Watching>,
@@ -131,7 +131,7 @@ impl Server {
             manager,
             rules,
             name,
-            phase: watch::Sender::new(Phase::Running),
+            phase: Crier::new(Phase::Running),
             patience,
             links: Vec::new(),
             watching: Vec::new(),
@@ -191,7 +191,7 @@ impl Server {
             frame_bytes_max: 4 << 20,
             message_bytes_max: 4 << 20,
             patience: self.patience,
-            phase: self.phase.subscribe(),
+            phase: self.phase.listen(),
         };
         self.links.push(link.clone());
         let link = link.clone();
@@ -210,7 +210,7 @@ impl Server {
 
     /// It ends in order.
     pub(super) async fn stop(self, book: &Book) -> Checked {
-        self.phase.send_replace(Phase::Stopping);
+        self.phase.tell(Phase::Stopping);
         if let Some(manager) = &self.manager
             && let Err(error) = manager.shutdown().await
         {
@@ -218,7 +218,7 @@ impl Server {
         }
         let stopped = self.hub.stop().await;
         book.note("server", format!("stopped: {:?}", stopped.unsaved).as_bytes());
-        self.phase.send_replace(Phase::Stopped);
+        self.phase.tell(Phase::Stopped);
         // What it said last still arrives.
         sleep(Duration::from_millis(200)).await;
         let left_out = !stopped.unsaved.is_empty();

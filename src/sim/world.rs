@@ -17,6 +17,7 @@ use super::client::liar::Liar;
 use super::client::repo::Repo;
 use super::client::{Client, Mind, Stage, Tools, pause};
 use super::container::Shelf;
+use super::crier::Crier;
 use super::disk::{Disk, Life};
 use super::life::{Ground, Guest, Server};
 use super::link::Link;
@@ -41,7 +42,7 @@ pub(super) struct World {
     ground: Ground,
     workspace: WorkspaceId,
     server: Mutex<Option<Server>>,
-    stage: watch::Sender<Stage>,
+    stage: Crier<Stage>,
     /// Clients that have nothing more to do.
     idle: watch::Sender<u32>,
     /// Rung when the server is to die.
@@ -89,7 +90,7 @@ impl World {
             ground: Ground { plan, setup, book, disk, clock, shelf, disk_ms_max },
             workspace,
             server: Mutex::new(None),
-            stage: watch::Sender::new(Stage::Busy),
+            stage: Crier::new(Stage::Busy),
             idle: watch::Sender::new(0),
             doom: Notify::new(),
         }))
@@ -114,7 +115,7 @@ impl World {
     }
 
     pub(super) fn latency_ms(&self) -> u64 {
-        if *self.stage.borrow() != Stage::Busy {
+        if self.stage.get() != Stage::Busy {
             5
         } else if self.plan().has(Fault::Delay) {
             3_000
@@ -151,7 +152,7 @@ impl World {
                 // of each of their own edits: what they say at once must be answered at once.
                 let outbox_bytes_max = if kind == Kind::Ack { 64 << 10 } else { 2 << 10 };
                 let guest = Guest { user, is_repo, outbox_bytes_max };
-                let client = Client::new(mind, guest, world, self.stage.subscribe());
+                let client = Client::new(mind, guest, world, self.stage.listen());
                 clients.push(tokio::spawn(client.live()));
             }
         }
@@ -183,7 +184,7 @@ impl World {
         self.ground.shelf.heal();
         self.ground.disk_ms_max.store(10, Ordering::Relaxed);
         self.ground.clock.set_ahead(0);
-        self.stage.send_replace(Stage::Quiet);
+        self.stage.tell(Stage::Quiet);
         if let Some(server) = self.server().as_ref() {
             server.hurry();
         }
@@ -198,7 +199,7 @@ impl World {
         }
         let hub = self.server().as_ref().map(|server| server.hub.clone());
         self.ask_states(&hub.ok_or("there is no server at the end")?).await?;
-        self.stage.send_replace(Stage::Over);
+        self.stage.tell(Stage::Over);
         for client in clients {
             let mut mind = client.await.map_err(|error| format!("a client failed: {error}"))?;
             let checked = mind.check();
@@ -335,7 +336,7 @@ impl World {
                 };
                 book.hold("server", ended);
             }
-            if *self.stage.borrow() == Stage::Busy {
+            if self.stage.get() == Stage::Busy {
                 sleep(chance.time(3_000)).await;
             }
         }
