@@ -49,7 +49,8 @@ pub(super) struct JsonStand {
     miscount: Option<Miscount>,
     /// The seq that a legacy client has counted to with its last edit.
     counted: Seq,
-    /// The session's own commits after the seq it spoke from last, oldest first.
+    /// The session's own commits after the seq it spoke from last, in the order in which the client
+    /// made them.
     own: Vec<Own>,
     /// The state with the last edit in it as the client sees it: its base plus its own edits.
     line: Option<Line>,
@@ -213,7 +214,9 @@ impl JsonStand {
 
     /// The state that an edit was made on: that at `seq` plus the session's own commits after it,
     /// because edits in flight lie on top of each other. Of these, only those before `upto` count
-    /// where the edit became that commit already.
+    /// where the edit became that commit already. It is unknown if the client made them in another
+    /// order than they were committed in: one was refused, those on top of it were not, and it was
+    /// accepted when it was sent again.
     pub(super) fn base(
         &mut self,
         seq: Seq,
@@ -224,6 +227,9 @@ impl JsonStand {
         self.own.retain(|own| own.seq > seq);
         let before_it = |own: &&Own| upto.is_none_or(|upto| own.seq < upto);
         let own: Vec<&Own> = self.own.iter().filter(before_it).collect();
+        if !own.is_sorted_by_key(|own| own.seq) {
+            return Err(Unknown);
+        }
         let Some(last) = own.last().map(|own| own.seq) else {
             return store.state(seq);
         };
@@ -270,7 +276,6 @@ impl JsonStand {
         let change = heads.iter().find(|head| !heads_before.contains(head)).copied();
         if self.own.iter().all(|own| own.seq != commit) {
             self.own.push(Own { seq: commit, change });
-            self.own.sort_by_key(|own| own.seq);
             self.line = None;
         }
     }

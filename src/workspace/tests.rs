@@ -320,13 +320,17 @@ fn greeted(stored: Stored) -> Workspace {
 }
 
 fn edit(seq: i64, id: &str, patch: &str) -> Input {
+    edit_by(SessionId(1), seq, id, patch)
+}
+
+fn edit_by(session: SessionId, seq: i64, id: &str, patch: &str) -> Input {
     let request = Request::Patch {
         store: STORE.parse().unwrap(),
         seq,
         id: MessageId::new(id),
         patch: serde_json::from_str(patch).unwrap(),
     };
-    Input::say(SessionId(1), request)
+    Input::say(session, request)
 }
 
 /// What a workspace says when its save has gone well.
@@ -432,4 +436,37 @@ fn edits_in_flight_survive_a_hello_between_them() {
     let again = Input::say(SessionId(1), Request::Hello(hello));
     let effects = workspace.handle(vec![first, again, second], Millis(1));
     assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(1), Seq(2)]);
+}
+
+#[test]
+fn an_edit_on_what_has_never_been_is_stale() {
+    let mut workspace = greeted(Stored::default());
+    let add = |session: SessionId, id: &str| {
+        edit_by(session, 0, id, &format!(r#"[{{"op":"add","path":"/{id}","value":1}}]"#))
+    };
+    // "a" was refused, and the client does not know it.
+    let effects = workspace.handle(vec![add(SessionId(1), "b")], Millis(1));
+    assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(1)]);
+    let session = SessionId(2);
+    let caps = Caps { ack: true, ..Caps::default() };
+    let mut hello = Hello { caps, ..Hello::default() };
+    hello.seqs.insert(STORE.parse().unwrap(), 0);
+    let attach = Input::Attach { session, user: "u".to_owned() };
+    workspace.handle(vec![attach, Input::say(session, Request::Hello(hello))], Millis(1));
+    let chain = ["a", "b", "c"].map(|id| add(session, id));
+    let effects = workspace.handle(chain.into(), Millis(1));
+    let mut told = saved(&mut workspace, &effects);
+    told.extend(effects);
+    assert_eq!(acks(&told), [Seq(2), Seq(1)]);
+    let stale = |effect: &Effect| match effect {
+        Effect::Deliver {
+            delivery: Delivery::Nack { id, refusal: Refusal::Stale, .. }, ..
+        } => id.as_deref() == Some("c"),
+        _ => false,
+    };
+    assert!(told.iter().any(stale), "{told:?}");
+    // On the newest state there is nothing to doubt.
+    let newest = edit_by(session, 2, "d", r#"[{"op":"add","path":"/d","value":1}]"#);
+    let effects = workspace.handle(vec![newest], Millis(1));
+    assert_eq!(acks(&saved(&mut workspace, &effects)), [Seq(3)]);
 }
