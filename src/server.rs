@@ -2,10 +2,10 @@
 
 mod accept;
 mod buffered;
+mod caller;
 pub mod config;
 mod genesis;
 mod listing;
-mod names;
 mod origin;
 mod outbox;
 mod pieces;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -35,10 +35,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::hub::{Host, Hub, HubConfig, Machine, Stopped};
-use crate::ids::WorkspaceId;
 use crate::limits;
 use crate::storage::ChangeLog;
-use crate::workspace::{ANONYMOUS, WorkspaceConfig};
+use crate::workspace::WorkspaceConfig;
+use caller::Caller;
 use config::Config;
 use origin::Origins;
 use problem::Problem;
@@ -256,8 +256,7 @@ async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
 
 /// The way from a request to a socket, which is the same for every dialect.
 struct Door {
-    seats: Seats,
-    workspace: WorkspaceId,
+    caller: Caller,
     upgrade: OnUpgrade,
     /// What the client is answered, to show that it was understood (RFC 6455, section 4.2.2).
     accept: HeaderValue,
@@ -267,15 +266,7 @@ impl FromRequestParts<Seats> for Door {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        let bad_name = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
-        let path: Result<Path<String>, _> = Path::from_request_parts(parts, seats).await;
-        let Path(workspace) = path.map_err(|error| bad_name(error.body_text()))?;
-        let workspace = workspace.parse().map_err(|error| bad_name(format!("{error}")))?;
-        if !seats.rules.origins.allow(&parts.headers) {
-            let detail = "pages of this origin may not connect; see `origins` in the configuration";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
-        }
-        seats.check_running()?;
+        let caller = Caller::from_request_parts(parts, seats).await?;
         let upgrade = parts.extensions.get().cloned();
         let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;
         // Only asked what it thinks of the request: its socket would keep the memory of the
@@ -289,18 +280,18 @@ impl FromRequestParts<Seats> for Door {
             let detail = "the socket is not known";
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
         };
-        Ok(Self { seats: seats.clone(), workspace, upgrade, accept })
+        Ok(Self { caller, upgrade, accept })
     }
 }
 
 impl Door {
     fn open(self, tongue: Tongue, allowance: Allowance) -> Response {
-        let Self { seats, workspace, upgrade, accept } = self;
+        let Self { caller: Caller { seats, workspace, user }, upgrade, accept } = self;
         let seat = Seat {
             hub: seats.hub,
             rules: seats.workspace,
             workspace,
-            user: ANONYMOUS.into(),
+            user,
             tongue,
             outbox_bytes_max: seats.rules.outbox_bytes_max,
             frame_bytes_max: allowance.frame_bytes_max,
@@ -331,13 +322,13 @@ fn talk<C: Carrier>(upgrade: OnUpgrade, seat: Seat) {
 }
 
 async fn open_socket(door: Door) -> Response {
-    let allowance = door.seats.rules.json;
+    let allowance = door.caller.seats.rules.json;
     door.open(Tongue::Json, allowance)
 }
 
 async fn open_repo_socket(door: Door) -> Response {
-    let allowance = door.seats.rules.repo;
-    let tongue = Tongue::repo(door.workspace.clone(), Arc::clone(&door.seats.name));
+    let allowance = door.caller.seats.rules.repo;
+    let tongue = Tongue::repo(door.caller.workspace.clone(), Arc::clone(&door.caller.seats.name));
     door.open(tongue, allowance)
 }
 

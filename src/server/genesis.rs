@@ -3,25 +3,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::caller::{Caller, Named};
 use super::problem::Problem;
-use super::{Seats, names};
 use crate::document::genesis;
 
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
-pub(super) async fn serve(
-    State(seats): State<Seats>,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Response, Problem> {
-    let (_same_for_all, name) = names::store(path)?;
-    if !seats.workspace.allows(&name) {
+pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response, Problem> {
+    let rules = &caller.seats.workspace;
+    if !rules.allows(&name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-store", "there is no such store"));
     }
-    let store = seats.workspace.store(&name);
+    let store = rules.store(&name);
     let change = genesis(&name, &store.initial, &Arc::new(store.policy)).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
     })?;

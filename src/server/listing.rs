@@ -1,16 +1,12 @@
 //! `GET /v1/workspaces/{workspace}`: its stores, where each stands and how large it is.
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use super::caller::Caller;
 use super::problem::Problem;
-use super::{Seats, names};
-use crate::hub::HubError;
 use crate::ids::{DocumentId, WorkspaceId};
-use crate::protocol::codes;
 use crate::workspace::{Answer, Ask, Overview};
 
 /// The stores of a workspace, in the order in which a hello is answered.
@@ -60,33 +56,14 @@ impl Entry {
 }
 
 /// Answers with the stores that all sessions share. It loads them; what it tells of is durable.
-pub(super) async fn serve(
-    State(seats): State<Seats>,
-    path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Listing>, Problem> {
-    let workspace = names::workspace(path)?;
-    seats.check_running()?;
-    let answer = seats.hub.ask(&workspace, Ask::Overview).await.map_err(|error| {
-        tracing::warn!(%workspace, %error, "the stores of a workspace could not be listed");
-        refused(&error)
-    })?;
+pub(super) async fn serve(caller: Caller) -> Result<Json<Listing>, Problem> {
+    let answer = caller.ask(Ask::Overview).await?;
     let Answer::Overview(stores) = answer else {
         let detail = "the workspace answered another question";
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
     };
-    let stores = stores.into_iter().map(|store| Entry::new(&workspace, store)).collect();
-    Ok(Json(Listing { workspace: workspace.to_string(), stores }))
-}
-
-/// All of it passes: the client may ask again.
-fn refused(error: &HubError) -> Problem {
-    let (code, detail) = match error {
-        HubError::Refused(refusal) => (codes::error_code(refusal), refusal.to_string()),
-        // What the disk says is for the log.
-        HubError::Storage(_) => ("unavailable", "the workspace cannot be opened".to_owned()),
-        HubError::Closed => ("shutting-down", "the server is about to stop".to_owned()),
-    };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+    let stores = stores.into_iter().map(|store| Entry::new(&caller.workspace, store)).collect();
+    Ok(Json(Listing { workspace: caller.workspace.to_string(), stores }))
 }
 
 #[cfg(test)]
