@@ -167,6 +167,9 @@ pub const SAVES_WAITING_MAX: usize = 4_096;
 pub const MESSAGE_FRAMING_BYTES: usize = 256;
 /// Bytes that wait to be written to one socket.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+/// Answers that nobody would repeat may take so many times [`OUTBOX_BYTES_MAX`] before the client
+/// counts as slow: a client that asks for all it has at once must get it.
+pub const OUTBOX_ANSWERS_MAX: usize = 16;
 /// The largest [`OUTBOX_BYTES_MAX`] that a configuration may set, in bytes.
 pub const OUTBOX_BYTES_CEILING: usize = 1 << 30;
 /// Time in which a socket must take something of what is written to it, in milliseconds.

@@ -25,6 +25,7 @@ use super::tongue::Tongue;
 use crate::document::SyncMessage;
 use crate::hub::{Channel, Outgoing};
 use crate::ids::StoreName;
+use crate::limits;
 use crate::protocol::codes::Closing;
 use crate::workspace::{Delivery, Refusal, RepoDelivery};
 
@@ -250,10 +251,10 @@ impl Queue {
         if !fits {
             match loss_of(waiting.message.delivery()) {
                 Some(lost) => return self.lose(lost),
-                // The reader has long paused: the answers are to what was said before, and they
-                // alone are more than the client is willing to take. The last one may be as large
-                // as a document: a client that never got it could never come to have it.
-                None if self.bytes > bytes_max.saturating_mul(2) => {
+                // The reader has long paused: the answers are to what was said before, such as a
+                // hello in many stores or requests for many documents at once. The last one may be
+                // as large as a document: a client that never got it could never come to have it.
+                None if self.bytes > bytes_max.saturating_mul(limits::OUTBOX_ANSWERS_MAX) => {
                     self.close = Some(Closing::SLOW);
                     return;
                 }

@@ -8,7 +8,6 @@ use super::*;
 use crate::document::{Document, Incoming, Note, StockSession, SyncSession};
 use crate::ids::{DocumentId, Millis, Seq, SessionId};
 use crate::json::{Json, JsonOp, JsonPatch, Object};
-use crate::limits;
 use crate::workspace::MessageId;
 use crate::workspace::repo::{Ephemeral, PresenceWord, RemoteHeads, SenderId, StorageId};
 
@@ -135,14 +134,15 @@ fn a_second_loss_while_the_first_is_reported_is_reported_too() {
 #[test]
 fn answers_are_kept_until_they_alone_are_too_much() {
     let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
-    for seq in 1..=4 {
-        deliver(&outbox, ack(seq, 4_000));
-    }
+    deliver(&outbox, ack(1, BYTES_MAX));
     assert!(!has_room(&outbox), "no more questions are read");
-    deliver(&outbox, ack(5, 4_000));
-    deliver(&outbox, ack(6, 4_000));
+    let last = limits::OUTBOX_ANSWERS_MAX as u64;
+    for seq in 2..=last + 9 {
+        deliver(&outbox, ack(seq, BYTES_MAX));
+    }
     let (names, _, close) = take(&outbox);
-    assert_eq!(names, ["ack 1", "ack 2", "ack 3", "ack 4", "ack 5"]);
+    let expected: Vec<String> = (1..=last).map(|seq| format!("ack {seq}")).collect();
+    assert_eq!(names, expected);
     assert_eq!(close, Some(Closing::SLOW));
 }
 

@@ -107,7 +107,11 @@ impl Acking {
         self.tools.book.acknowledged(store, id, seq)?;
         let stand = self.stores.get_mut(store).ok_or("told of another store")?;
         if stand.waiting.front().is_none_or(|edit| edit.id != id) {
-            // Said again, and answered again; or asked for before a snapshot came between.
+            // Said again, and answered again; or given up, and then nobody here knows what the
+            // state is until the hello that said so is answered.
+            if stand.base.as_ref().is_some_and(|(at, _)| seq > *at) {
+                stand.base = None;
+            }
             return Ok(());
         }
         let Some(edit) = stand.waiting.pop_front() else { return Ok(()) };
