@@ -8,6 +8,7 @@
 //! back to the task as inputs. The task waits for nothing else, so no client, handler or disk can
 //! hold up another workspace.
 
+mod calls;
 pub mod clock;
 mod deliver;
 mod directory;
@@ -27,6 +28,7 @@ use automerge::ChangeHash;
 use tokio::sync::{OnceCell, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
+pub use calls::{Heard, NewCalls};
 pub use deliver::{Channel, Outgoing};
 pub use fire::{BoxError, Fired, Handler, Watch, WatchOptions, depth};
 pub use host::{Host, Machine};
@@ -113,6 +115,7 @@ struct Shared {
     directory: Directory,
     reader: Reader,
     writer: Writer,
+    calls: Arc<NewCalls>,
     sessions: AtomicU64,
     phase: watch::Sender<Phase>,
 }
@@ -130,11 +133,13 @@ impl Hub {
     /// A hub over a log, with the writer running and no workspace loaded. It must be
     /// called within a tokio runtime; that is where the workspaces will run.
     pub fn start(config: HubConfig, log: Arc<dyn ChangeLog>) -> Self {
+        let calls = Arc::<NewCalls>::default();
         let shared = Arc::new(Shared {
             directory: Directory::new(),
             reader: Reader::new(Arc::clone(&config.host), Arc::clone(&log)),
-            writer: Writer::start(&*config.host, log),
+            writer: Writer::start(&*config.host, log, Arc::clone(&calls)),
             config,
+            calls,
             sessions: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Running),
         });
@@ -186,6 +191,11 @@ impl Hub {
         let (reply, answer) = oneshot::channel();
         send(&mailbox, Message::Watch { pattern, options, handler, lease, reply }).await?;
         answer.await.map_err(|_gone| HubError::Closed)?
+    }
+
+    /// Where it is heard that calls of webhooks lie in the log.
+    pub fn new_calls(&self) -> Arc<NewCalls> {
+        Arc::clone(&self.owner.shared.calls)
     }
 
     /// What the hub holds at the moment.

@@ -1,6 +1,7 @@
 //! Names and numbers that arrive as text: parsed once, valid for ever.
 
 mod document;
+mod secret;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 
 pub use document::{DocumentId, DocumentIdError};
 pub(crate) use document::{checked_bytes, checked_text};
+
+pub use secret::Secret;
 
 use crate::limits;
 

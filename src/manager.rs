@@ -33,8 +33,8 @@ use crate::storage::ChangeLog;
 use crate::storage::container::{Container, ContainerError};
 use crate::storage::memory::MemoryLog;
 use crate::workspace::{
-    Answer, Ask, Author, Changes, Cursor, Durability, Edit, Hello, Pattern, Refusal, Request,
-    StoreConfig, WorkspaceConfig, WorkspaceLimits, Write,
+    Answer, Ask, Author, Changes, Cursor, Edit, Hello, Pattern, Refusal, Request, StoreConfig,
+    WorkspaceConfig, WorkspaceLimits, Write,
 };
 use exchange::{Exchange, Past};
 use keeper::{Command, Keeper};
@@ -195,10 +195,10 @@ impl WorkspaceManager {
         let rules = Arc::new(WorkspaceConfig {
             create_stores: config.create_stores,
             stores: config.stores,
-            durability: Durability::Strict,
             limits: config.limits,
             user_id: config.user_id.clone(),
             session_id: config.session_id.clone(),
+            ..WorkspaceConfig::default()
         });
         let only_container = config.log.is_none() && config.container.is_some();
         let hub = Hub::start(

@@ -12,6 +12,7 @@ mod pieces;
 mod problem;
 pub(crate) mod socket;
 pub(crate) mod tongue;
+mod webhooks;
 pub mod wire;
 
 use std::io;
@@ -44,6 +45,7 @@ use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
+use webhooks::Webhooks;
 use wire::{Carrier, Gate, Listener, Wire};
 
 /// Why the server did not start.
@@ -57,6 +59,9 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is no way to call webhooks on this machine.
+    #[error("webhooks cannot be called: {0}")]
+    Webhooks(reqwest::Error),
     /// Whoever reaches the address could read and write everything.
     #[error(
         "{0} can be reached from other machines, and this server asks nobody who he is; \
@@ -84,6 +89,7 @@ pub struct Server<L = TcpListener> {
     name: Arc<ServerName>,
     workspace: Arc<WorkspaceConfig>,
     rules: Rules,
+    webhooks: Webhooks,
 }
 
 /// What a socket is subject to.
@@ -174,7 +180,10 @@ impl<L: Listener> Server<L> {
             host,
         };
         let rules = Rules::new(config, exposed);
-        Ok(Self { listener, address, hub: Hub::start(hub, log), name, workspace, rules })
+        let (log_of_calls, host) = (Arc::clone(&log), Arc::clone(&hub.host));
+        let webhooks = Webhooks::new(&config.webhook_rules, &config.webhooks, log_of_calls, host);
+        let webhooks = webhooks.map_err(StartError::Webhooks)?;
+        Ok(Self { listener, address, hub: Hub::start(hub, log), name, workspace, rules, webhooks })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -198,6 +207,7 @@ impl<L: Listener> Server<L> {
             talk: talk::<L::Stream>,
         };
         let (accepting, ending) = watch::channel(());
+        let calling = tokio::spawn(self.webhooks.run(self.hub.new_calls(), ending.clone()));
         let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending));
 
         stop.await;
@@ -212,6 +222,9 @@ impl<L: Listener> Server<L> {
         }
         if let Err(error) = serving.await {
             tracing::error!(%error, "accepting sockets ended badly");
+        }
+        if let Err(error) = calling.await {
+            tracing::error!(%error, "the calls of webhooks ended badly");
         }
         stopped
     }

@@ -14,11 +14,14 @@
 
 mod accept;
 mod actors;
+mod calls;
 pub mod container;
 pub mod memory;
 pub mod sqlite;
 
 use std::fmt;
+
+pub use calls::{CallId, Lane, Settled, WaitingCall};
 
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Append, Checkpoint, MessageId, Stored};
@@ -102,6 +105,17 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
         checkpoint: &Checkpoint,
         keep: Seq,
     ) -> Result<(), StorageError>;
+
+    /// Lanes with calls that wait, at most so many.
+    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError>;
+
+    /// The oldest calls that wait in a lane, at most so many, in the order of their ids. Calls come
+    /// with the commits of an [`append`](Self::append) that they tell of, at the same moment.
+    fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError>;
+
+    /// Notes durably what became of calls: they wait no more. One that is not there any more is
+    /// passed over.
+    fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError>;
 
     /// Counts the openings of a workspace, durably: 0 for the first, then 1, and so on. Transient
     /// stores take it as their epoch, so that a seq of a former life is never mistaken.

@@ -28,6 +28,7 @@ mod session;
 mod store;
 mod sync;
 pub mod trigger;
+mod webhook;
 
 pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
@@ -39,6 +40,7 @@ pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
 pub use refusal::Refusal;
 pub use repo::{RepoDelivery, RepoRequest, SenderId, StorageId};
 pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
+pub use webhook::{Call, Webhook};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -92,7 +92,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let log = open_log(&config.data).await?;
     let server = Server::start(config, log).await.map_err(|error| match error {
         StartError::Exposed(_) => Failure::Usage(error.to_string()),
-        StartError::Listen { .. } => Failure::Failed(error.to_string()),
+        StartError::Listen { .. } | StartError::Webhooks(_) => Failure::Failed(error.to_string()),
     })?;
     match output::print(&format!("listening on http://{}", server.address())) {
         // A server serves, whether or not anybody reads where.

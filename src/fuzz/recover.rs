@@ -85,7 +85,7 @@ fn commit(store: &StoreName, seq: u64) -> Commit {
 
 fn append(log: &SqliteLog, store: &StoreName, seq: u64) -> Result<(), StorageError> {
     let commits = vec![commit(store, seq)];
-    let append = Append { store: store.clone(), after: Seq(seq - 1), commits };
+    let append = Append { store: store.clone(), after: Seq(seq - 1), commits, calls: Vec::new() };
     let entry = AppendTo { workspace: workspace(), append };
     log.append(&[entry])?.into_iter().collect()
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::hub::calls::NewCalls;
 use crate::hub::{Host, panic_text};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::limits;
@@ -55,10 +56,10 @@ pub(super) enum Work {
 }
 
 impl Writer {
-    pub(super) fn start(host: &dyn Host, log: Arc<dyn ChangeLog>) -> Self {
+    pub(super) fn start(host: &dyn Host, log: Arc<dyn ChangeLog>, calls: Arc<NewCalls>) -> Self {
         let (queue, work) = mpsc::channel(limits::SAVES_WAITING_MAX);
         // Without the thread the queue is closed: every save fails, and says so.
-        host.run_writer(write(log, work).boxed());
+        host.run_writer(write(log, calls, work).boxed());
         Self { queue }
     }
 
@@ -92,7 +93,7 @@ impl Writer {
 }
 
 /// The life of the thread.
-async fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
+async fn write(log: Arc<dyn ChangeLog>, calls: Arc<NewCalls>, mut queue: mpsc::Receiver<Work>) {
     let mut end = None;
     while end.is_none()
         && let Some(first) = queue.recv().await
@@ -109,7 +110,7 @@ async fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
             next = if more { queue.try_recv().ok() } else { None };
         }
         if !together.is_empty() {
-            save(&*log, together);
+            save(&*log, &calls, together);
         }
     }
     drop(log);
@@ -120,7 +121,7 @@ async fn write(log: Arc<dyn ChangeLog>, mut queue: mpsc::Receiver<Work>) {
 }
 
 /// Appends the commits of all jobs as one batch, and answers each.
-fn save(log: &dyn ChangeLog, jobs: Vec<Job>) {
+fn save(log: &dyn ChangeLog, calls: &NewCalls, jobs: Vec<Job>) {
     let mut batch = Vec::with_capacity(jobs.len());
     let mut replies = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -129,6 +130,8 @@ fn save(log: &dyn ChangeLog, jobs: Vec<Job>) {
         replies.push((stores, job.reply));
     }
     let mut results = append(log, &batch).into_iter();
+    // Also of what failed: it may have happened.
+    calls.add(&batch);
     for (stores, reply) in replies {
         let failed = stores.into_iter().filter_map(|store| {
             let result = results.next().unwrap_or_else(|| Err("the log gave no answer".to_owned()));

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use super::*;
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch};
-use crate::storage::AppendTo;
 use crate::storage::memory::MemoryLog;
+use crate::storage::{AppendTo, CallId, Lane, Settled, WaitingCall};
 use crate::workspace::{
     Author, Caps, Checkpoint, Delivery, Dialect, Edit, Hello, MessageId, Stored, Write,
 };
@@ -106,6 +106,18 @@ impl ChangeLog for TestLog {
             return Err(StorageError::Failed("the disk is away".to_owned()));
         }
         self.kept.opening(workspace)
+    }
+
+    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.kept.lanes(count_max)
+    }
+
+    fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {
+        self.kept.calls(lane, count_max)
+    }
+
+    fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError> {
+        self.kept.settle(settled)
     }
 
     fn identity(&self) -> Result<[u8; 16], StorageError> {

@@ -3,12 +3,14 @@
 mod environment;
 mod file;
 mod limits;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
 use crate::limits as bounds;
 use crate::workspace::WorkspaceConfig;
 use file::File;
+pub use webhooks::{WebhookConfig, WebhookRules};
 
 /// What the server runs with.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub struct Config {
     pub origins: Vec<String>,
     /// What the server holds its sockets to, and its memory.
     pub limits: Limits,
+    /// Where webhooks are called; what they watch is in `workspace.webhooks`, under the same names.
+    pub webhooks: Vec<WebhookConfig>,
+    /// What all webhooks are subject to.
+    pub webhook_rules: WebhookRules,
     /// The rules of every workspace.
     pub workspace: WorkspaceConfig,
 }
@@ -35,6 +41,8 @@ impl Default for Config {
             insecure: false,
             origins: Vec::new(),
             limits: Limits::default(),
+            webhooks: Vec::new(),
+            webhook_rules: WebhookRules::default(),
             workspace: WorkspaceConfig::default(),
         }
     }
@@ -120,6 +128,14 @@ pub enum ConfigError {
     Store {
         /// The name, as it stands in the configuration.
         store: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A trigger that calls nobody, or whom it may not.
+    #[error("trigger \"{name}\": {message}")]
+    Trigger {
+        /// Its name.
+        name: String,
         /// What is wrong with it.
         message: String,
     },

@@ -11,7 +11,7 @@ use super::chance::Chance;
 use super::plan::{Fault, Plan};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::storage::memory::MemoryLog;
-use crate::storage::{AppendTo, ChangeLog, StorageError};
+use crate::storage::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall};
 use crate::workspace::{Checkpoint, MessageId, Stored};
 
 /// What is left when the server is gone.
@@ -197,6 +197,18 @@ impl ChangeLog for SimLog {
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {
         self.readable()?.kept.opening(workspace)
+    }
+
+    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.readable()?.kept.lanes(count_max)
+    }
+
+    fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {
+        self.readable()?.kept.calls(lane, count_max)
+    }
+
+    fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError> {
+        self.living()?.kept.settle(settled)
     }
 
     fn identity(&self) -> Result<[u8; 16], StorageError> {

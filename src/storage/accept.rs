@@ -4,7 +4,7 @@ use automerge::ChangeHash;
 
 use super::StorageError;
 use crate::ids::{Seq, StoreName};
-use crate::workspace::{Append, Checkpoint, Commit};
+use crate::workspace::{Append, Call, Checkpoint, Commit};
 
 /// The largest seq that every engine can keep: the integers of SQL have a sign.
 const SEQ_MAX: Seq = Seq(i64::MAX.cast_unsigned());
@@ -34,6 +34,12 @@ pub(super) fn split(append: &Append, newest: Seq) -> Result<(&[Commit], &[Commit
     };
     let known = usize::try_from(beyond).unwrap_or(usize::MAX).min(append.commits.len());
     append.commits.split_at_checked(known).ok_or_else(|| behind(&append.store, newest))
+}
+
+/// The calls of an append that tell of commits which are new.
+pub(super) fn calls(append: &Append, newest: Seq) -> &[Call] {
+    let known = append.calls.partition_point(|call| call.seq <= newest);
+    append.calls.split_at_checked(known).map_or(&[], |(_, new)| new)
 }
 
 /// The refusal of a writer that is not where the log is.

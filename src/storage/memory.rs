@@ -1,17 +1,25 @@
 //! The log without a disk: for tests, and for embedding where nothing needs to outlive the process.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{AppendTo, ChangeLog, StorageError, accept};
+use super::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall, accept};
 use crate::ids::{Seq, StoreName, WorkspaceId};
-use crate::workspace::{Append, Checkpoint, Commit, MessageId, Stored};
+use crate::workspace::{Append, Call, Checkpoint, Commit, MessageId, Stored};
 
 /// A [`ChangeLog`] that is gone when it is dropped.
 #[derive(Debug)]
 pub struct MemoryLog {
     identity: [u8; 16],
     shelves: Mutex<BTreeMap<WorkspaceId, Shelf>>,
+    calls: Mutex<Calls>,
+}
+
+/// What webhooks are to be told.
+#[derive(Debug, Default)]
+struct Calls {
+    newest: u64,
+    waiting: BTreeMap<Lane, BTreeMap<CallId, Call>>,
 }
 
 /// What is kept of one workspace.
@@ -46,13 +54,26 @@ impl MemoryLog {
 
     /// An empty log of this [identity](ChangeLog::identity).
     pub fn with_identity(identity: [u8; 16]) -> Self {
-        Self { identity, shelves: Mutex::default() }
+        Self { identity, shelves: Mutex::default(), calls: Mutex::default() }
     }
 
     /// The shelves. No step below panics halfway through a change, so what a panic elsewhere has
     /// poisoned is still whole.
     fn shelves(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Calls {
+    fn push(&mut self, workspace: &WorkspaceId, store: &StoreName, call: &Call) {
+        let (workspace, store) = (workspace.clone(), store.clone());
+        let lane = Lane { webhook: Arc::clone(&call.webhook), workspace, store };
+        self.newest = self.newest.saturating_add(1);
+        self.waiting.entry(lane).or_default().insert(CallId(self.newest), call.clone());
     }
 }
 
@@ -66,6 +87,12 @@ impl ChangeLog for MemoryLog {
             let kept = shelf.and_then(|shelf| shelf.stores.get(&entry.append.store));
             let new = kept.unwrap_or(&nothing).accept(&entry.append)?;
             if !new.is_empty() {
+                let newest = kept.map_or(Seq::default(), |kept| kept.newest);
+                let mut calls = self.waiting();
+                for call in accept::calls(&entry.append, newest) {
+                    calls.push(&entry.workspace, &entry.append.store, call);
+                }
+                drop(calls);
                 let shelf = shelves.entry(entry.workspace.clone()).or_default();
                 shelf.stores.entry(entry.append.store.clone()).or_default().extend(new);
             }
@@ -120,6 +147,26 @@ impl ChangeLog for MemoryLog {
             .checked_add(1)
             .ok_or_else(|| StorageError::Failed("too many openings".to_owned()))?;
         Ok(opening)
+    }
+
+    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        Ok(self.waiting().waiting.keys().take(count_max).cloned().collect())
+    }
+
+    fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {
+        let calls = self.waiting();
+        let waiting = calls.waiting.get(lane).into_iter().flatten().take(count_max);
+        Ok(waiting.map(|(id, call)| WaitingCall { id: *id, call: call.clone() }).collect())
+    }
+
+    /// Nobody can look at what was given up: it is forgotten.
+    fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError> {
+        let mut calls = self.waiting();
+        for lane in calls.waiting.values_mut() {
+            lane.retain(|id, _| settled.iter().all(|(gone, _)| gone != id));
+        }
+        calls.waiting.retain(|_, lane| !lane.is_empty());
+        Ok(())
     }
 
     fn identity(&self) -> Result<[u8; 16], StorageError> {

@@ -14,11 +14,13 @@
 //!   before the next write (`writer`).
 //!
 //! What is not noticed: decay in the last commits of the write-ahead log, which looks like a loss
-//! of power, and a write to `names` that the disk said it had done and had not.
+//! of power, a write to `names` that the disk said it had done and had not, and the loss of a row
+//! of `calls`.
 //!
 //! One connection writes and a few read; what is read is one consistent view and waits for no
 //! writer.
 
+mod calls;
 pub mod doctor;
 pub mod export;
 mod fault;
@@ -27,6 +29,7 @@ mod identity;
 pub mod import;
 pub mod look;
 mod migrate_1_2;
+mod migrate_2_3;
 mod names;
 mod readers;
 mod rows;
@@ -42,7 +45,7 @@ use self::fault::Fault;
 use self::folder::Folder;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::{AppendTo, ChangeLog, StorageError};
+use super::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Checkpoint, Commit, MessageId, Stored};
 
@@ -131,6 +134,18 @@ impl ChangeLog for SqliteLog {
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {
         self.write(|tx| writer::opening(tx, workspace))
+    }
+
+    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.readers.read(|view| calls::lanes(view, count_max))
+    }
+
+    fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {
+        self.readers.read(|view| calls::waiting(view, lane, count_max))
+    }
+
+    fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError> {
+        self.write(|tx| calls::settle(tx, settled))
     }
 
     fn identity(&self) -> Result<[u8; 16], StorageError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
+use super::webhook::Call;
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::limits;
 
@@ -106,4 +107,6 @@ pub struct Append {
     pub after: Seq,
     /// The commits, each with the seq after the one before.
     pub commits: Vec<Commit>,
+    /// What is to be told of them to webhooks, in their order.
+    pub calls: Vec<Call>,
 }

@@ -1,5 +1,6 @@
 //! What a workspace is made of: its stores and their rules.
 
+use super::webhook::Webhook;
 use crate::document::{Policy, Strings};
 use crate::ids::{DocumentId, StoreName};
 use crate::json::{Json, JsonLimits};
@@ -12,6 +13,8 @@ pub struct WorkspaceConfig {
     pub create_stores: bool,
     /// The listed stores, in the order in which a hello is answered.
     pub stores: Vec<StoreConfig>,
+    /// Whom to tell outside of what changes in persistent stores.
+    pub webhooks: Vec<Webhook>,
     /// When a commit may be shown.
     pub durability: Durability,
     /// What a client may bring in.
@@ -28,6 +31,7 @@ impl Default for WorkspaceConfig {
         Self {
             create_stores: true,
             stores: Vec::new(),
+            webhooks: Vec::new(),
             durability: Durability::Strict,
             limits: WorkspaceLimits::default(),
             user_id: String::new(),

@@ -3,7 +3,8 @@
 use super::effect::{Delivery, Effect};
 use super::input::Cursor;
 use super::store::{Committed, MessageFate};
-use super::trigger::{self, Context, Firing};
+use super::trigger::{self, Changed, Context, Firing};
+use super::webhook::Call;
 use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
 use crate::document::{DocumentError, Note, State};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
@@ -317,22 +318,28 @@ impl Workspace {
 
     /// The paths that an edit names, where any trigger would ask for them.
     pub(super) fn spoken(&self, patch: &JsonPatch, base: &Json, is_current: bool) -> Vec<Pointer> {
-        if self.triggers.is_empty() {
+        if self.triggers.is_empty() && self.config.webhooks.is_empty() {
             return Vec::new();
         }
         trigger::spoken_paths(patch, base, is_current)
     }
 
     fn fire(&mut self, key: &StoreKey, made: &Committed, spoken: &[Pointer], depth: u32) {
-        if self.triggers.is_empty() {
+        if self.triggers.is_empty() && self.config.webhooks.is_empty() {
             return;
         }
+        let commit = &made.commit;
         let changes = trigger::Changes::new(&made.before, &made.after, &made.patch, spoken);
+        let path = |changed: &Changed| format!("/{}{}", key.name, changed.path);
+        for webhook in &self.config.webhooks {
+            let changed = changes.of(&key.name, &webhook.pattern).into_iter();
+            let call = |changed| Call::new(&webhook.name, commit, &path(&changed), changed);
+            self.outbox.call(&key.name, changed.map(call));
+        }
         for (trigger, changed) in changes.matches(&key.name, &self.triggers) {
-            let commit = &made.commit;
             let context = Context {
                 store: key.name.clone(),
-                path: format!("/{}{}", key.name, changed.path),
+                path: path(&changed),
                 seq: commit.seq,
                 user_id: self.config.user_id.clone(),
                 session_id: self.config.session_id.clone(),

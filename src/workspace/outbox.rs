@@ -10,6 +10,7 @@ use super::commit::Append;
 use super::effect::{Answer, Delivery, Effect, SaveId};
 use super::refusal::Refusal;
 use super::trigger::Firing;
+use super::webhook::Call;
 use super::{Commit, StoreKey};
 use crate::ids::{Seq, SessionId, StoreName};
 
@@ -47,8 +48,16 @@ impl Outbox {
 
     /// Asks for a commit to be saved with this turn.
     pub(super) fn append(&mut self, store: &StoreName, after: Seq, commit: Commit) {
-        let fresh = || Append { store: store.clone(), after, commits: Vec::new() };
+        let fresh =
+            || Append { store: store.clone(), after, commits: Vec::new(), calls: Vec::new() };
         self.appends.entry(store.clone()).or_insert_with(fresh).commits.push(commit);
+    }
+
+    /// Asks for what is to be told of a commit of this turn to be saved with it.
+    pub(super) fn call(&mut self, store: &StoreName, calls: impl Iterator<Item = Call>) {
+        if let Some(append) = self.appends.get_mut(store) {
+            append.calls.extend(calls);
+        }
     }
 
     /// Lets an effect out when all that was committed so far is durable.

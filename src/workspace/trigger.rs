@@ -3,7 +3,7 @@
 //! Values are compared, not operations: a trigger fires when the value at a path that it watches
 //! is another after the commit, however that came about, and once per path and commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::Origin;
 use crate::ids::{Millis, Seq, StoreName};
@@ -100,25 +100,35 @@ impl<'a> Changes<'a> {
         Self { before, after, events }
     }
 
+    /// What concerns one pattern, each path once, in the order in which it is told.
+    pub(super) fn of(&self, store: &StoreName, pattern: &Pattern) -> Vec<Changed> {
+        let mut found = self.ranked(store, pattern);
+        found.sort_by_key(|(rank, _)| *rank);
+        found.into_iter().map(|(_, changed)| changed).collect()
+    }
+
     /// Which triggers fire, and for what: path by path, and there in the order of their ids.
     pub(super) fn matches(
         &self,
         store: &StoreName,
         triggers: &BTreeMap<TriggerId, Pattern>,
     ) -> Vec<(TriggerId, Changed)> {
-        let mut found: Vec<(usize, TriggerId, Changed)> = Vec::new();
-        for (trigger, pattern) in triggers {
-            for (rank, changed) in self.matches_of(store, pattern) {
-                let told = |(_, id, other): &(_, TriggerId, Changed)| {
-                    id == trigger && other.path == changed.path
-                };
-                if !found.iter().any(told) {
-                    found.push((rank, *trigger, changed));
-                }
-            }
-        }
+        let of = |(trigger, pattern): (&TriggerId, &Pattern)| {
+            let trigger = *trigger;
+            let ranked = self.ranked(store, pattern).into_iter();
+            ranked.map(move |(rank, changed)| (rank, trigger, changed))
+        };
+        let mut found: Vec<(usize, TriggerId, Changed)> = triggers.iter().flat_map(of).collect();
         found.sort_by_key(|(rank, trigger, _)| (*rank, *trigger));
         found.into_iter().map(|(_, trigger, changed)| (trigger, changed)).collect()
+    }
+
+    /// What concerns one pattern, each path once, with its place in the order.
+    fn ranked(&self, store: &StoreName, pattern: &Pattern) -> Vec<(usize, Changed)> {
+        let mut paths = BTreeSet::new();
+        let mut found = self.matches_of(store, pattern);
+        found.retain(|(_, changed)| paths.insert(changed.path.clone()));
+        found
     }
 
     fn matches_of(&self, store: &StoreName, pattern: &Pattern) -> Vec<(usize, Changed)> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use automerge::transaction::Transactable as _;
 use automerge::{ActorId, AutoCommit, ROOT};
 use statehouse::ids::Seq;
+use statehouse::storage::{CallId, Settled};
 use statehouse::workspace::{
     ANONYMOUS, Actors, Checkpoint, Commit, Dialect, Recovered, StoreConfig, Stored,
 };
 
 use crate::world::{
-    Outcome, World, checkpoint, commit, commits, entry, heads, message, name, workspace,
+    Outcome, World, call, checkpoint, commit, commits, entry, heads, message, name, workspace,
 };
 
 pub(crate) fn a_store_that_was_never_saved_is_empty_and_not_an_error(world: &mut World) {
@@ -336,4 +337,61 @@ pub(crate) fn who_owns_an_actor_outlives_the_change_that_says_so(world: &mut Wor
             check(world);
         }
     }
+}
+
+pub(crate) fn calls_come_with_their_commits_and_only_once(world: &mut World) {
+    assert_eq!(world.lanes(), []);
+    let calls = [call("a", 1), call("a", 2), call("b", 2), call("a", 3)];
+    assert_eq!(world.append_calls("s", commits(1..=3), &calls), Outcome::Done);
+    assert_eq!(world.append_calls("t", commits(1..=1), &calls[..1]), Outcome::Done);
+    let of = |webhook: &str, store: &str| (webhook.to_owned(), store.to_owned());
+    let lanes = [of("a", "s"), of("a", "t"), of("b", "s")];
+    for again in [&calls[..], &[]] {
+        assert_eq!(world.lanes(), lanes);
+        let of_a = [call("a", 1), call("a", 2), call("a", 3)];
+        let ids = world.waiting("a", "s", &of_a);
+        assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+        world.waiting("b", "s", &[call("b", 2)]);
+        world.waiting("a", "t", &[call("a", 1)]);
+        world.waiting("b", "t", &[]);
+        world.reopen();
+        // Tried again, as after a failure of which nobody knew how far it got.
+        assert_eq!(world.append_calls("s", commits(1..=3), again), Outcome::Done);
+    }
+    // A part of it was there.
+    let calls = [call("b", 3), call("b", 4)];
+    assert_eq!(world.append_calls("s", commits(3..=4), &calls), Outcome::Done);
+    world.waiting("b", "s", &[call("b", 2), call("b", 4)]);
+}
+
+pub(crate) fn calls_are_made_in_order_and_go_when_they_are_settled(world: &mut World) {
+    let calls: Vec<_> = (1..=4).map(|seq| call("a", seq)).collect();
+    assert_eq!(world.append_calls("s", commits(1..=4), &calls), Outcome::Done);
+    let ids = world.waiting("a", "s", &calls);
+    let settle =
+        |world: &World, settled: &[(CallId, Settled)]| world.log().settle(settled).unwrap();
+    settle(world, &[(ids[0], Settled::Told), (ids[2], Settled::GivenUp)]);
+    let left = [call("a", 2), call("a", 4)];
+    assert_eq!(world.waiting("a", "s", &left), [ids[1], ids[3]]);
+    // What is settled stays so, also when that is said again.
+    settle(world, &[(ids[0], Settled::GivenUp), (ids[2], Settled::Told)]);
+    settle(world, &[(ids[3], Settled::Told)]);
+    world.reopen();
+    assert_eq!(world.waiting("a", "s", &left[..1]), [ids[1]]);
+    settle(world, &[(ids[1], Settled::Told)]);
+    assert_eq!(world.lanes(), []);
+    world.reopen();
+    assert_eq!(world.append_calls("s", commits(5..=5), &[call("a", 5)]), Outcome::Done);
+    let next = world.waiting("a", "s", &[call("a", 5)]);
+    assert!(next[0] > ids[3], "no id is given twice: {next:?} after {ids:?}");
+}
+
+pub(crate) fn a_refused_entry_leaves_no_calls(world: &mut World) {
+    let refused = |world: &World, commits, calls: &[_]| {
+        assert_ne!(world.append_calls("s", commits, calls), Outcome::Done);
+    };
+    refused(world, commits(3..=3), &[call("a", 3)]);
+    assert_eq!(world.append_calls("s", vec![message(1, "m")], &[]), Outcome::Done);
+    refused(world, vec![commit(2), message(3, "m")], &[call("a", 2), call("a", 3)]);
+    assert_eq!(world.lanes(), []);
 }

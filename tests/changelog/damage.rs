@@ -280,8 +280,18 @@ fn check_writes(log: &SqliteLog, table: &str, what: &str) {
 
 /// A log that is closed: one file.
 fn closed() -> (TempDir, Vec<u8>, Vec<Result<String, StorageError>>) {
+    closed_after(|_| ())
+}
+
+/// The same after some more was written.
+fn closed_after(
+    write: impl FnOnce(&SqliteLog),
+) -> (TempDir, Vec<u8>, Vec<Result<String, StorageError>>) {
     let folder = folder();
-    let expected = observe(&furnish(folder.path()));
+    let log = furnish(folder.path());
+    write(&log);
+    let expected = observe(&log);
+    drop(log);
     assert!(!folder.path().join("statehouse.db-wal").exists());
     let bytes = fs::read(folder.path().join("statehouse.db")).unwrap();
     (folder, bytes, expected)
@@ -300,7 +310,11 @@ fn open_with(folder: &TempDir, bytes: &[u8]) -> Result<SqliteLog, StorageError> 
 
 #[test]
 fn a_file_that_is_cut_or_overwritten_is_refused() {
-    let (folder, bytes, expected) = closed();
+    // So large that the last page is a part of it.
+    let (folder, bytes, expected) = closed_after(|log| {
+        let large = Commit { changes: vec![vec![7; 5_000]], ..commit(7) };
+        log.append(&[entry("w", "s", 6, vec![large])]).unwrap().remove(0).unwrap();
+    });
     let refused = |bytes: &[u8], what: &str| match open_with(&folder, bytes) {
         Err(StorageError::Damaged(text)) => assert!(!text.is_empty()),
         other => panic!("{what}: {other:?}"),
@@ -339,7 +353,7 @@ fn a_file_that_is_gone_is_not_begun_anew_over_its_wal() {
 fn a_newer_format_is_refused_and_left_alone() {
     let (folder, bytes, _) = closed();
     let raw = Connection::open(folder.path().join("statehouse.db")).unwrap();
-    raw.pragma_update(None, "user_version", 3).unwrap();
+    raw.pragma_update(None, "user_version", 4).unwrap();
     drop(raw);
     let newer = fs::read(folder.path().join("statehouse.db")).unwrap();
     match SqliteLog::open(folder.path()) {

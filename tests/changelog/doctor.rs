@@ -147,7 +147,7 @@ proptest! {
         prop_assert_eq!(&findings, &[]);
         let trimmed = checkpoint.map_or(0, |(_, keep)| keep);
         let commits = (one.commits.len() + two.commits.len()) as u64 - trimmed;
-        let expected = Summary { format: 2, workspaces: 1, stores: 2, commits, findings: 0 };
+        let expected = Summary { format: 3, workspaces: 1, stores: 2, commits, findings: 0 };
         prop_assert_eq!(summary, expected);
         check_salvaged(&salvage(looked_at, "s").unwrap(), &one, "whole");
         prop_assert!(files(looked_at) == before, "the folder was touched");

@@ -69,4 +69,7 @@ contract! {
     a_log_has_an_identity_of_its_own
     who_owns_an_actor_outlives_the_change_that_says_so
     many_threads_may_use_a_log
+    calls_come_with_their_commits_and_only_once
+    calls_are_made_in_order_and_go_when_they_are_settled
+    a_refused_entry_leaves_no_calls
 }

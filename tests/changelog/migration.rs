@@ -1,6 +1,7 @@
 //! A log that an older version made is brought to the newest format, whole or not at all.
 //!
-//! `format_1.sql` is what the last version that wrote format 1 left behind: two stores, one with a
+//! `format_1.sql` is what the last version that wrote format 1 left behind, and `format_2.sql` the
+//! same in format 2: two stores, one with a
 //! checkpoint; commits that are gone, without their changes and whole; message ids; openings.
 
 use std::fs;
@@ -15,19 +16,25 @@ use statehouse::workspace::{Checkpoint, Commit, MessageId, Stored};
 
 use crate::crash::{child, folder_of_child};
 use crate::faults::library;
-use crate::world::{checkpoint, commit, entry, folder, message, name, workspace};
+use crate::world::{call, checkpoint, commit, entry, folder, message, name, workspace};
 
 /// Writes a log of format 1, as a process leaves it that has ended.
 pub(crate) fn format_1(folder: &Path) {
+    older(folder, 1);
+}
+
+/// Writes a log of an older format, as a process leaves it that has ended.
+fn older(folder: &Path, format: i32) {
     fs::create_dir_all(folder).unwrap();
-    drop(format_1_in_use(folder));
+    drop(older_in_use(folder, format));
     assert!(!folder.join("statehouse.db-wal").exists());
 }
 
-fn format_1_in_use(folder: &Path) -> Connection {
+fn older_in_use(folder: &Path, format: i32) -> Connection {
     let raw = Connection::open(folder.join("statehouse.db")).unwrap();
     raw.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
-    raw.execute_batch(&format!("BEGIN; {} COMMIT;", include_str!("format_1.sql"))).unwrap();
+    let log = if format == 1 { include_str!("format_1.sql") } else { include_str!("format_2.sql") };
+    raw.execute_batch(&format!("BEGIN; {log} COMMIT;")).unwrap();
     raw
 }
 
@@ -65,16 +72,22 @@ fn check(log: &SqliteLog, what: &str) -> [u8; 16] {
 }
 
 #[test]
-fn a_log_of_format_1_goes_on_in_format_2() {
+fn an_older_log_goes_on_in_the_newest_format() {
+    for from in [1, 2] {
+        goes_on(from);
+    }
+}
+
+fn goes_on(from: i32) {
     let place = folder();
-    format_1(place.path());
-    assert_eq!(format(place.path()), 1);
+    older(place.path(), from);
+    assert_eq!(format(place.path()), from);
     let log = SqliteLog::open(place.path()).unwrap();
     let identity = check(&log, "at first");
     let again = SqliteLog::open(place.path());
     assert!(matches!(again, Err(StorageError::InUse)), "{again:?}");
     drop(log);
-    assert_eq!(format(place.path()), 2);
+    assert_eq!(format(place.path()), 3);
 
     let log = SqliteLog::open(place.path()).unwrap();
     assert_eq!(check(&log, "a second time"), identity);
@@ -86,6 +99,10 @@ fn a_log_of_format_1_goes_on_in_format_2() {
     let stored = log.read(&workspace("w"), &name("s")).unwrap();
     assert_eq!(stored.checkpoint, Some(checkpoint(7)), "with its actors");
     assert_eq!(log.identity().unwrap(), identity);
+    let mut entry = entry("w", "s", 7, vec![commit(8)]);
+    entry.append.calls = vec![call("a", 8)];
+    log.append(&[entry]).unwrap().remove(0).unwrap();
+    assert_eq!(log.lanes(9).unwrap().len(), 1, "from {from}");
 }
 
 #[test]
@@ -102,31 +119,33 @@ fn every_log_that_is_brought_over_gets_its_own_identity() {
 #[test]
 fn what_is_in_the_write_ahead_log_is_brought_over_too() {
     let (old, place) = (folder(), folder());
-    let raw = format_1_in_use(old.path());
+    let raw = older_in_use(old.path(), 1);
     for file in ["statehouse.db", "statehouse.db-wal"] {
         fs::copy(old.path().join(file), place.path().join(file)).unwrap();
     }
     drop(raw);
     check(&SqliteLog::open(place.path()).unwrap(), "after a kill");
-    assert_eq!(format(place.path()), 2);
+    assert_eq!(format(place.path()), 3);
 }
 
 #[test]
-fn a_log_of_format_1_must_be_whole() {
-    for sql in [
-        "DROP TABLE checkpoints",
-        "ALTER TABLE checkpoints ADD COLUMN actors BLOB",
-        "CREATE TABLE identity (x)",
-        "CREATE TRIGGER t AFTER INSERT ON commits BEGIN DELETE FROM names; END",
+fn an_older_log_must_be_whole() {
+    for (from, sql) in [
+        (1, "DROP TABLE checkpoints"),
+        (1, "ALTER TABLE checkpoints ADD COLUMN actors BLOB"),
+        (1, "CREATE TABLE identity (x)"),
+        (1, "CREATE TRIGGER t AFTER INSERT ON commits BEGIN DELETE FROM names; END"),
+        (2, "DROP TABLE identity"),
+        (2, "CREATE TABLE calls (x)"),
     ] {
         let place = folder();
-        format_1(place.path());
+        older(place.path(), from);
         let raw = Connection::open(place.path().join("statehouse.db")).unwrap();
         raw.execute_batch(sql).unwrap();
         drop(raw);
         let refused = SqliteLog::open(place.path());
         assert!(matches!(refused, Err(StorageError::Damaged(_))), "{sql}: {refused:?}");
-        assert_eq!(format(place.path()), 1, "{sql}");
+        assert_eq!(format(place.path()), from, "{sql}");
     }
 }
 
@@ -159,7 +178,8 @@ fn strike_each(variables: &[(&str, &str)]) {
         let struck = mark("struck");
         assert!(struck || output.status.success(), "{what}");
 
-        // What a process left that was struck is format 1 or 2, with all that was in it.
+        // What a process left that was struck is of the old format or the new, with all that was in
+        // it.
         let log = SqliteLog::open(&folder).unwrap_or_else(|error| panic!("{what}: {error}"));
         let identity = format!("{:032x}", u128::from_be_bytes(check(&log, &what)));
         let text = String::from_utf8(output.stdout).unwrap();

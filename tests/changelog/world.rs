@@ -6,9 +6,9 @@ use automerge::ChangeHash;
 use statehouse::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use statehouse::storage::memory::MemoryLog;
 use statehouse::storage::sqlite::SqliteLog;
-use statehouse::storage::{AppendTo, ChangeLog, StorageError};
+use statehouse::storage::{AppendTo, CallId, ChangeLog, Lane, StorageError};
 use statehouse::workspace::actors::{Actors, Owner};
-use statehouse::workspace::{Append, Checkpoint, Commit, Dialect, MessageId, Origin, Stored};
+use statehouse::workspace::{Append, Call, Checkpoint, Commit, Dialect, MessageId, Origin, Stored};
 use tempfile::TempDir;
 
 /// One engine with one log. `log` is `None` only while it is being reopened.
@@ -52,6 +52,40 @@ impl World {
 
     pub(crate) fn read(&self, store: &str) -> Stored {
         self.log().read(&workspace("w"), &name(store)).unwrap()
+    }
+
+    /// Appends commits and what they tell webhooks.
+    pub(crate) fn append_calls(
+        &self,
+        store: &str,
+        commits: Vec<Commit>,
+        calls: &[Call],
+    ) -> Outcome {
+        let after = commits[0].seq.0 - 1;
+        let mut entry = entry("w", store, after, commits);
+        entry.append.calls = calls.to_vec();
+        let [outcome] = self.batch(&[entry]).try_into().unwrap();
+        outcome
+    }
+
+    /// The ids of the calls that wait in a lane of the workspace "w", which must be these.
+    pub(crate) fn waiting(&self, webhook: &str, store: &str, calls: &[Call]) -> Vec<CallId> {
+        let (workspace, store) = (workspace("w"), name(store));
+        let lane = Lane { webhook: webhook.into(), workspace, store };
+        let waiting = self.log().calls(&lane, usize::MAX).unwrap();
+        let told: Vec<Call> = waiting.iter().map(|waiting| waiting.call.clone()).collect();
+        assert_eq!(told, calls);
+        let first = self.log().calls(&lane, 1).unwrap();
+        assert_eq!(first.first(), waiting.first(), "the oldest of them");
+        waiting.into_iter().map(|waiting| waiting.id).collect()
+    }
+
+    /// The lanes in which calls wait, as webhook and store.
+    pub(crate) fn lanes(&self) -> Vec<(String, String)> {
+        let mut lanes = self.log().lanes(usize::MAX).unwrap();
+        assert_eq!(self.log().lanes(1).unwrap().len(), lanes.len().min(1));
+        lanes.sort();
+        lanes.iter().map(|lane| (lane.webhook.to_string(), lane.store.to_string())).collect()
     }
 
     /// The seqs that `read` gives.
@@ -139,6 +173,16 @@ pub(crate) fn commit(seq: u64) -> Commit {
     }
 }
 
+/// What a commit tells a webhook.
+pub(crate) fn call(webhook: &str, seq: u64) -> Call {
+    Call {
+        webhook: webhook.into(),
+        seq: Seq(seq),
+        path: format!("/s/{seq}").into(),
+        told: format!(r#"{{"new":"{seq} of Ådne"}}"#).into(),
+    }
+}
+
 /// The same with a message id.
 pub(crate) fn message(seq: u64, id: &str) -> Commit {
     let mut commit = commit(seq);
@@ -168,6 +212,6 @@ pub(crate) fn checkpoint(seq: u64) -> Checkpoint {
 }
 
 pub(crate) fn entry(of: &str, store: &str, after: u64, commits: Vec<Commit>) -> AppendTo {
-    let append = Append { store: name(store), after: Seq(after), commits };
+    let append = Append { store: name(store), after: Seq(after), commits, calls: Vec::new() };
     AppendTo { workspace: workspace(of), append }
 }

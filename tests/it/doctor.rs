@@ -68,11 +68,11 @@ fn a_doctor_looks_only_while_no_server_runs() {
 fn sound_data_is_healthy() {
     let server = furnished();
     let data = server.data();
-    let healthy = "healthy: format 2, workspaces: 2, stores: 3, commits: 4";
+    let healthy = "healthy: format 3, workspaces: 2, stores: 3, commits: 4";
     assert_eq!(lines(&["doctor", text(&data)], 0), [healthy]);
     let told = lines(&["doctor", "--json", text(&data)], 0);
     let expected = json!({
-        "healthy": true, "format": 2, "workspaces": 2, "stores": 3, "commits": 4, "findings": 0,
+        "healthy": true, "format": 3, "workspaces": 2, "stores": 3, "commits": 4, "findings": 0,
     });
     assert_eq!(serde_json::from_str::<Value>(&told[0]).unwrap(), expected);
 }

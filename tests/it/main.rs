@@ -32,3 +32,4 @@ mod server;
 mod slow;
 mod transcript;
 mod transcripts;
+mod webhooks;

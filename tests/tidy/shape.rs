@@ -50,6 +50,7 @@ const HOSTS: &[&str] = &[
     "www.apache.org",
     "www.sqlite.org",
     "www.rfc-editor.org",
+    "www.standardwebhooks.com",
 ];
 
 /// What a newcomer reads first: every file says in its first line what it is.

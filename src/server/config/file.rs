@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
+use super::webhooks::{TriggerTable, WebhooksTable};
 use super::{Config, ConfigError};
 use crate::document::{Policy, Strings};
 use crate::ids::StoreName;
@@ -25,6 +27,10 @@ pub(super) struct File {
     limits: LimitsTable,
     #[serde(default)]
     store: Vec<StoreTable>,
+    #[serde(default)]
+    trigger: Vec<TriggerTable>,
+    #[serde(default)]
+    webhooks: WebhooksTable,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -82,6 +88,18 @@ impl File {
             }
             stores.push(store);
         }
+        let webhook_rules = self.webhooks.into_rules();
+        let (mut watched, mut webhooks) = (Vec::new(), Vec::new());
+        let mut called = BTreeSet::new();
+        for table in self.trigger {
+            let (webhook, config) = table.into_webhook(&webhook_rules)?;
+            if !called.insert(Arc::clone(&webhook.name)) {
+                let message = "it is listed twice: give them names".to_owned();
+                return Err(ConfigError::Trigger { name: webhook.name.to_string(), message });
+            }
+            watched.push(webhook);
+            webhooks.push(config);
+        }
         let durability = match self.durability {
             None => otherwise.workspace.durability,
             Some(DurabilityName::Strict) => Durability::Strict,
@@ -93,9 +111,12 @@ impl File {
             insecure: otherwise.insecure,
             origins: self.origins.unwrap_or(otherwise.origins),
             limits: self.limits.for_server()?,
+            webhooks,
+            webhook_rules,
             workspace: WorkspaceConfig {
                 create_stores: self.create_stores.unwrap_or(otherwise.workspace.create_stores),
                 stores,
+                webhooks: watched,
                 durability,
                 limits,
                 ..otherwise.workspace

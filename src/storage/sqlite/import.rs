@@ -203,7 +203,8 @@ impl Parcel {
         drop(store.checkpoint()?);
         let seq = commit.seq;
         let after = Seq(seq.0.saturating_sub(1));
-        let append = Append { store: self.store.clone(), after, commits: vec![commit] };
+        let append =
+            Append { store: self.store.clone(), after, commits: vec![commit], calls: Vec::new() };
         let batch = [AppendTo { workspace: self.workspace.clone(), append }];
         log.append(&batch)?.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(Done::Merged(seq))

@@ -14,7 +14,7 @@ pub use store::{Flaw, Whole};
 
 use super::fault::{Fault, io as failed};
 use super::folder::Folder;
-use super::{identity, names, schema, wal};
+use super::{calls, identity, names, schema, wal};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::storage::StorageError;
 
@@ -92,6 +92,9 @@ impl Look {
         }
         if let Err(fault) = self.check_pages(flaw) {
             flaw(format!("SQLite cannot check the file: {}", StorageError::from(fault)));
+        }
+        if let Err(fault) = calls::check(&self.database, flaw) {
+            flaw(StorageError::from(fault).to_string());
         }
         if self.format > 1
             && let Err(fault) = identity::read(&self.database)

@@ -7,13 +7,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::Fault;
-use super::{identity, migrate_1_2, names};
+use super::{identity, migrate_1_2, migrate_2_3, names};
 use crate::storage::StorageError;
 
 /// Marks the file as ours, for us and for `file(1)`: "Stat".
 const APPLICATION_ID: i32 = 0x5374_6174;
 /// The format of the tables below. Another one gets a number and a file like `migrate_1_2.rs`.
-const FORMAT: i32 = 2;
+const FORMAT: i32 = 3;
 
 /// Time to wait for a lock. Nobody else writes; a tool that makes a backup may hold one.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const STATEMENTS: usize = 32;
 /// Each statement is here as SQLite keeps it in `sqlite_schema`, so that opening can compare.
 ///
 /// `crc` is a CRC-32 over the table's name and all other columns of the row; see `rows`.
-const TABLES: [&str; 5] = [NAMES, STORES, COMMITS, CHECKPOINTS, IDENTITY];
+const TABLES: [&str; 7] = [NAMES, STORES, COMMITS, CHECKPOINTS, IDENTITY, CALLS, CALLS_BY_LANE];
 
 /// What is called what: see `names`.
 pub(super) const NAMES: &str = "CREATE TABLE names (
@@ -72,7 +72,7 @@ pub(super) const COMMITS: &str = "CREATE TABLE commits (
 
 /// `actors` was added last, and this is how SQLite writes that down. It is NULL in a row that is
 /// older than the column, and left out of its `crc` then.
-const CHECKPOINTS: &str = "CREATE TABLE checkpoints (
+pub(super) const CHECKPOINTS: &str = "CREATE TABLE checkpoints (
         store INTEGER PRIMARY KEY,
         seq INTEGER NOT NULL,
         heads BLOB NOT NULL,
@@ -86,6 +86,22 @@ pub(super) const IDENTITY: &str = "CREATE TABLE identity (
         bytes BLOB NOT NULL,
         crc INTEGER NOT NULL
     ) STRICT";
+
+/// What webhooks are still to be told: see `calls`. `crc` leaves out `given_up`.
+pub(super) const CALLS: &str = "CREATE TABLE calls (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        webhook TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        store TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        told TEXT NOT NULL,
+        given_up INTEGER NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT";
+
+pub(super) const CALLS_BY_LANE: &str =
+    "CREATE INDEX calls_by_lane ON calls (given_up, webhook, workspace, store, id)";
 
 /// Makes an empty log in a new file.
 pub(super) fn create(path: &Path) -> Result<(), Fault> {
@@ -120,7 +136,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     database.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     database.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     if format < FORMAT {
-        migrate(&mut database)?;
+        migrate(&mut database, format)?;
     }
     Ok(database)
 }
@@ -153,8 +169,11 @@ pub(super) fn open_to_look(path: &Path, has_wal: bool) -> Result<(Connection, i3
     database.pragma_update(None, "temp_store", "MEMORY")?;
     set_up(&database)?;
     let format = check(&database)?;
-    if format < FORMAT {
+    if format < 2 {
         migrate_1_2::pretend(&database)?;
+    }
+    if format < 3 {
+        migrate_2_3::pretend(&database)?;
     }
     Ok((database, format))
 }
@@ -197,9 +216,12 @@ fn set_up(database: &Connection) -> Result<(), Fault> {
 }
 
 /// Makes a log of an older format one of this format, or leaves it as it is.
-fn migrate(database: &mut Connection) -> Result<(), Fault> {
+fn migrate(database: &mut Connection, from: i32) -> Result<(), Fault> {
     let tx = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    migrate_1_2::run(&tx)?;
+    if from < 2 {
+        migrate_1_2::run(&tx)?;
+    }
+    migrate_2_3::run(&tx)?;
     if check(&tx)? != FORMAT {
         return Err(Fault::damaged("the log could not be brought to its new format"));
     }
@@ -217,6 +239,7 @@ fn check(database: &Connection) -> Result<i32, Fault> {
     let format = number("user_version")?;
     let expected = match format {
         1 => migrate_1_2::TABLES.as_slice(),
+        2 => migrate_2_3::TABLES.as_slice(),
         FORMAT => TABLES.as_slice(),
         newer if newer > FORMAT => {
             let text = format!("its format {newer} is newer than {FORMAT}, the newest known here");
@@ -228,7 +251,7 @@ fn check(database: &Connection) -> Result<i32, Fault> {
     // of tools, for replication say.
     let mut statement = database.prepare(
         "SELECT sql FROM sqlite_schema
-         WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints', 'identity')
+         WHERE tbl_name IN ('names', 'stores', 'commits', 'checkpoints', 'identity', 'calls')
          ORDER BY rowid",
     )?;
     let tables = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::fault::{Fault, io as failed};
 use super::names::{self, Place};
 use super::rows::{self, StoreRow};
-use super::view;
+use super::{calls, view};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::storage::{AppendTo, StorageError, accept};
 use crate::workspace::{Append, Checkpoint, Commit};
@@ -118,6 +118,7 @@ fn append_entry(
         rows::insert_commit(database, row.id, commit)?;
         remember(database, row.id, commit)?;
     }
+    calls::insert(database, workspace, &append.store, accept::calls(append, row.newest))?;
     row.newest = last.seq;
     row.write(database, workspace, &append.store)
 }

@@ -1,0 +1,158 @@
+//! The calls of webhooks that wait in a log.
+//!
+//! Rows come with the commits they tell of, in one transaction, and go when they are told. That a
+//! row was lost is not noticed, only that one was damaged.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Row, params};
+
+use super::fault::Fault;
+use super::rows::{self, Crc};
+use crate::ids::{Seq, StoreName, WorkspaceId};
+use crate::limits;
+use crate::storage::calls::{CallId, Lane, Settled, WaitingCall};
+use crate::workspace::Call;
+
+/// Adds calls at the end of their lanes.
+pub(super) fn insert(
+    database: &Connection,
+    workspace: &WorkspaceId,
+    store: &StoreName,
+    calls: &[Call],
+) -> Result<(), Fault> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    // SQLite keeps the largest number that was ever given, also when its row is gone.
+    let mut statement =
+        database.prepare_cached("SELECT max(seq) FROM sqlite_sequence WHERE name = 'calls'")?;
+    let newest: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    let mut id = newest.unwrap_or(0);
+    let mut statement = database.prepare_cached(
+        "INSERT INTO calls (id, webhook, workspace, store, seq, path, told, given_up, crc)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+    )?;
+    for call in calls {
+        id =
+            id.checked_add(1).ok_or_else(|| Fault::damaged("the calls are numbered to the end"))?;
+        statement.execute(params![
+            id,
+            call.webhook,
+            workspace.as_str(),
+            store.as_str(),
+            rows::number(call.seq)?,
+            call.path,
+            call.told,
+            crc(id, workspace.as_str(), store.as_str(), call)?,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Lanes with calls that wait, at most so many.
+pub(super) fn lanes(view: &Connection, count_max: usize) -> Result<Vec<Lane>, Fault> {
+    let mut statement = view.prepare_cached(
+        "SELECT DISTINCT webhook, workspace, store FROM calls WHERE given_up = 0 LIMIT ?1",
+    )?;
+    let mut rows = statement.query(params![i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        lanes.push(Lane {
+            webhook: row.get::<_, String>(0)?.into(),
+            workspace: name(&row.get::<_, String>(1)?)?,
+            store: name(&row.get::<_, String>(2)?)?,
+        });
+    }
+    Ok(lanes)
+}
+
+/// The oldest calls that wait in a lane, at most so many.
+pub(super) fn waiting(
+    view: &Connection,
+    lane: &Lane,
+    count_max: usize,
+) -> Result<Vec<WaitingCall>, Fault> {
+    let mut statement = view.prepare_cached(
+        "SELECT id, seq, path, told, crc FROM calls
+         WHERE given_up = 0 AND webhook = ?1 AND workspace = ?2 AND store = ?3
+         ORDER BY id LIMIT ?4",
+    )?;
+    let (workspace, store) = (lane.workspace.as_str(), lane.store.as_str());
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![lane.webhook, workspace, store, count_max])?;
+    let mut calls = Vec::new();
+    while let Some(row) = rows.next()? {
+        calls.push(read(row, &lane.webhook, workspace, store)?);
+    }
+    Ok(calls)
+}
+
+fn read(
+    row: &Row<'_>,
+    webhook: &Arc<str>,
+    workspace: &str,
+    store: &str,
+) -> Result<WaitingCall, Fault> {
+    let id: i64 = row.get(0)?;
+    let call = Call {
+        webhook: Arc::clone(webhook),
+        seq: rows::seq(row.get(1)?)?,
+        path: row.get::<_, String>(2)?.into(),
+        told: row.get::<_, String>(3)?.into(),
+    };
+    let damaged = || Fault::damaged(format!("call {id} of {webhook:?} is not what was written"));
+    if crc(id, workspace, store, &call)? != row.get::<_, i64>(4)? {
+        return Err(damaged());
+    }
+    Ok(WaitingCall { id: CallId(u64::try_from(id).map_err(|_negative| damaged())?), call })
+}
+
+/// Notes what became of calls.
+pub(super) fn settle(database: &Connection, settled: &[(CallId, Settled)]) -> Result<(), Fault> {
+    let mut told = database.prepare_cached("DELETE FROM calls WHERE id = ?1")?;
+    let mut given_up = database.prepare_cached("UPDATE calls SET given_up = 1 WHERE id = ?1")?;
+    for (id, outcome) in settled {
+        let statement = match outcome {
+            Settled::Told => &mut told,
+            Settled::GivenUp => &mut given_up,
+        };
+        // One that is not there was settled before.
+        statement.execute(params![rows::number(Seq(id.0))?])?;
+    }
+    if settled.iter().any(|(_, outcome)| *outcome == Settled::GivenUp) {
+        let kept = i64::try_from(limits::CALLS_GIVEN_UP_MAX).unwrap_or(i64::MAX);
+        database.execute(
+            "DELETE FROM calls WHERE given_up = 1 AND id <= (
+                 SELECT id FROM calls WHERE given_up = 1 ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+            params![kept],
+        )?;
+    }
+    Ok(())
+}
+
+/// Reads every call that is kept, and tells what is wrong with it.
+pub(super) fn check(view: &Connection, flaw: &mut dyn FnMut(String)) -> Result<(), Fault> {
+    let mut statement = view.prepare(
+        "SELECT id, seq, path, told, crc, webhook, workspace, store FROM calls ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let webhook = row.get::<_, String>(5)?.into();
+        let (workspace, store): (String, String) = (row.get(6)?, row.get(7)?);
+        if let Err(fault) = read(row, &webhook, &workspace, &store) {
+            flaw(crate::storage::StorageError::from(fault).to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a call was given up is no part of it: it is the one thing that changes.
+fn crc(id: i64, workspace: &str, store: &str, call: &Call) -> Result<i64, Fault> {
+    let crc = Crc::of("calls").int(id).text(&call.webhook).text(workspace).text(store);
+    Ok(crc.int(rows::number(call.seq)?).text(&call.path).text(&call.told).done())
+}
+
+fn name<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(|_no_name| Fault::damaged(format!("a call is of {text:?}, no name")))
+}
