@@ -16,7 +16,7 @@ use divan::Bencher;
 use statehouse::ids::{Millis, Seq, SessionId, StoreName};
 use statehouse::json::{Identity, Json, JsonLimits, JsonPatch, Key, Object, between};
 use statehouse::workspace::{
-    Actors, Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request,
+    Actors, Caps, Checkpoint, Delivery, Effect, Hello, Input, Opening, Recovered, Request, Rights,
     StorageId, StoreConfig, Stored, Workspace, WorkspaceConfig,
 };
 
@@ -81,7 +81,10 @@ impl Heart {
             let session = SessionId(session);
             let hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
             let greet = Input::say(session, Request::Hello(hello));
-            let effects = heart.give(vec![Input::Attach { session, user: String::new() }, greet]);
+            let effects = heart.give(vec![
+                Input::Attach { session, user: String::new(), rights: Arc::new(Rights::all()) },
+                greet,
+            ]);
             if effects.iter().any(|effect| matches!(effect, Effect::Load { .. })) {
                 let recovered = Recovered::build(Arc::new(config.clone()), Stored::default());
                 let result = recovered.map(Box::new);
@@ -212,8 +215,10 @@ mod remote_change {
         let first = remote.doc.generate_sync_message(&mut remote.sync).unwrap().encode();
         let hello = Hello { sync: [(name(), first)].into(), ..Hello::default() };
         let greet = Input::say(CLIENT, Request::Hello(hello));
-        let effects =
-            heart.give(vec![Input::Attach { session: CLIENT, user: String::new() }, greet]);
+        let effects = heart.give(vec![
+            Input::Attach { session: CLIENT, user: String::new(), rights: Arc::new(Rights::all()) },
+            greet,
+        ]);
         hear(&mut remote, &effects);
         exchange(&mut heart, &mut remote);
         bencher.bench_local(|| {

@@ -9,12 +9,13 @@ mod serve;
 mod show;
 #[cfg(feature = "sim")]
 mod sim;
+mod token;
 mod transfer;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use statehouse::ids::{StoreName, WorkspaceId};
+use statehouse::ids::{Secret, StoreName, WorkspaceId};
 use statehouse::json::Pointer;
 
 const EXIT_CODES: &str = "\
@@ -65,6 +66,8 @@ enum Command {
     /// Run whole worlds of clients and failures on simulated time, each from one seed.
     #[cfg(feature = "sim")]
     Sim(sim::Sim),
+    /// Make a token for a server that asks who one is, or look into one.
+    Token(token::Token),
     /// Examine the data of a server that does not run; nothing of it is changed.
     Doctor(doctor::Doctor),
     /// Write stores of a server that does not run as files for other programs.
@@ -78,7 +81,7 @@ enum Command {
 struct Place {
     /// The workspace and the store in it.
     #[arg(value_name = "WORKSPACE/STORE", value_parser = parse_place)]
-    place: (WorkspaceId, StoreName),
+    at: (WorkspaceId, StoreName),
     /// The address of the server, with http: or ws:
     #[arg(
         long,
@@ -87,6 +90,10 @@ struct Place {
         default_value = "http://127.0.0.1:4600"
     )]
     server: String,
+    /// What the server is shown where it asks who one is; better in the environment, where others
+    /// on this machine do not see it
+    #[arg(long, value_name = "TOKEN", env = "STATEHOUSE_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
 }
 
 fn parse_place(text: &str) -> Result<(WorkspaceId, StoreName), String> {
@@ -147,6 +154,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Patch(patch) => client::block_on(patch.run()),
         #[cfg(feature = "sim")]
         Command::Sim(sim) => sim.run(),
+        Command::Token(token) => token.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),

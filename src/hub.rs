@@ -40,7 +40,7 @@ use crate::hub::turn::Message;
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Answer, Ask, Burden, Pattern, Refusal, Request, WorkspaceConfig};
+use crate::workspace::{Answer, Ask, Burden, Pattern, Refusal, Request, Rights, WorkspaceConfig};
 
 /// What a hub is made of.
 #[derive(Debug, Clone)]
@@ -147,11 +147,22 @@ impl Hub {
         Self { owner: Arc::new(Owner { shared, stopped: OnceCell::new() }) }
     }
 
-    /// Attaches a client to a workspace, which is opened if it is not.
+    /// Attaches a client to a workspace, which is opened if it is not. It may do everything.
     pub async fn attach(
         &self,
         workspace: &WorkspaceId,
         user: &str,
+        channel: Arc<dyn Channel>,
+    ) -> Result<Attached, HubError> {
+        self.attach_as(workspace, user, Arc::new(Rights::all()), channel).await
+    }
+
+    /// As [`attach`](Self::attach), for a client that may do no more than this.
+    pub async fn attach_as(
+        &self,
+        workspace: &WorkspaceId,
+        user: &str,
+        rights: Arc<Rights>,
         channel: Arc<dyn Channel>,
     ) -> Result<Attached, HubError> {
         let lease = self.lease(workspace)?;
@@ -161,17 +172,27 @@ impl Hub {
         let mailbox = attached.lease.mailbox().clone();
         let (reply, answer) = oneshot::channel();
         let user = user.to_owned();
-        send(&mailbox, Message::Attach { attached, user, channel, reply }).await?;
+        send(&mailbox, Message::Attach { attached, user, rights, channel, reply }).await?;
         answer.await.map_err(|_gone| HubError::Closed)?
     }
 
     /// Asks a workspace something, which is opened if it is not. What was written is durable
     /// when the answer comes, unless the configuration says that it need not be.
     pub async fn ask(&self, workspace: &WorkspaceId, ask: Ask) -> Result<Answer, HubError> {
+        self.ask_as(workspace, Arc::new(Rights::all()), ask).await
+    }
+
+    /// As [`ask`](Self::ask), for somebody who may do no more than this.
+    pub async fn ask_as(
+        &self,
+        workspace: &WorkspaceId,
+        rights: Arc<Rights>,
+        ask: Ask,
+    ) -> Result<Answer, HubError> {
         // The lease is held to the end: the workspace stays loaded while an answer is awaited.
         let lease = self.lease(workspace)?;
         let (reply, answer) = oneshot::channel();
-        send(lease.mailbox(), Message::Ask { ask, reply }).await?;
+        send(lease.mailbox(), Message::Ask { ask, rights, reply }).await?;
         answer.await.map_err(|_gone| HubError::Closed)?
     }
 
@@ -296,6 +317,12 @@ impl Attached {
     pub async fn resync(&self, missed: Vec<(StoreName, Vec<ChangeHash>)>) -> Result<(), HubError> {
         let session = self.session;
         send(self.lease.mailbox(), Message::Resync { session, missed }).await
+    }
+
+    /// Changes what the session may do, for all that it says after this.
+    pub async fn entitle(&self, rights: Arc<Rights>) -> Result<(), HubError> {
+        let session = self.session;
+        send(self.lease.mailbox(), Message::Entitle { session, rights }).await
     }
 
     /// Ends the session from this side, after all that was said: its channel is closed.

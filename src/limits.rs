@@ -185,6 +185,39 @@ pub const SOCKETS_CEILING: usize = 1_000_000;
 pub const REQUEST_MS_MAX: u64 = 15_000;
 /// The largest [`REQUEST_MS_MAX`] that a configuration may set, in milliseconds.
 pub const REQUEST_MS_CEILING: u64 = 10 * 60 * 1_000;
+/// Time in which a client must say who it is where that is asked of it, in milliseconds.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// One token, in bytes.
+pub const AUTH_TOKEN_BYTES_MAX: usize = 8 << 10;
+/// What a clock of another machine may be wrong, in milliseconds: a token counts that much longer,
+/// and that much earlier.
+pub const AUTH_LEEWAY_MS: u64 = 5_000;
+/// Grants in one token, and patterns of one kind in one grant.
+pub const AUTH_GRANTS_MAX: usize = 64;
+/// The name of a user, in bytes.
+pub const AUTH_USER_BYTES_MAX: usize = 256;
+/// A secret that signs tokens, in bytes (RFC 7518, section 3.2).
+pub const AUTH_SECRET_BYTES_MIN: usize = 32;
+/// A file or an answer with keys, or with the revoked, in bytes.
+pub const AUTH_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Keys in one set.
+pub const AUTH_KEYS_MAX: usize = 64;
+/// Time after which the list of the revoked, and what an open socket may, is looked at again, in
+/// milliseconds.
+pub const AUTH_CHECK_MS: u64 = 1_000;
+/// Age at which a set of keys is asked for again, in milliseconds.
+pub const JWKS_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
+/// Time after which it is asked for again because a token names a key that is not in it, in
+/// milliseconds.
+pub const JWKS_REFRESH_MS_MIN: u64 = 30_000;
+/// Time that the answer with a set of keys may take, in milliseconds.
+pub const JWKS_FETCH_MS_MAX: u64 = 5_000;
+/// Time in which a ticket must be used, in milliseconds.
+pub const TICKET_MS_MAX: u64 = 30_000;
+/// Tickets of one user that are waiting to be used.
+pub const TICKETS_PER_USER_MAX: usize = 64;
+/// Tickets of all users that are waiting to be used.
+pub const TICKETS_MAX: usize = 10_000;
 /// Time without a word from a client after which it is asked for a sign of life, in milliseconds.
 pub const PING_MS: u64 = 15_000;
 /// The same in the automerge-repo dialect, whose stock server asks as often.

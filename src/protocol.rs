@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::ids::Secret;
 use crate::json::{Json, JsonPatch};
 
 /// What a client may say, in one text frame.
@@ -78,6 +79,9 @@ pub struct Hello<'a> {
     /// The program and its version.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub client: Option<Cow<'a, str>>,
+    /// Who the client is, as a token says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
 }
 
 /// `{"type":"patch"}`: an edit made on the state at `seq`.

@@ -1,6 +1,7 @@
 //! The server: sockets, HTTP, and an orderly end.
 
 mod accept;
+pub mod auth;
 mod buffered;
 mod caller;
 pub mod config;
@@ -11,6 +12,7 @@ mod outbox;
 mod pieces;
 mod problem;
 pub(crate) mod socket;
+mod tickets;
 pub(crate) mod tongue;
 mod webhooks;
 pub mod wire;
@@ -26,8 +28,8 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
-use axum::routing::{any, get};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, lookup_host};
@@ -39,7 +41,8 @@ use crate::hub::{Host, Hub, HubConfig, Machine, Stopped};
 use crate::limits;
 use crate::storage::ChangeLog;
 use crate::workspace::WorkspaceConfig;
-use caller::Caller;
+use auth::{Auth, AuthError, Entry};
+use caller::Visitor;
 use config::Config;
 use origin::Origins;
 use problem::Problem;
@@ -65,9 +68,13 @@ pub enum StartError {
     /// Whoever reaches the address could read and write everything.
     #[error(
         "{0} can be reached from other machines, and this server asks nobody who he is; \
-         listen on a loopback address, or say --insecure if the network itself is trusted"
+         configure [auth], listen on a loopback address, or say --insecure if the network itself \
+         is trusted"
     )]
     Exposed(String),
+    /// The keys, or the list of the revoked, cannot be read.
+    #[error("[auth]: {0}")]
+    Auth(String),
 }
 
 /// How far the server is on its way to its end.
@@ -88,6 +95,7 @@ pub struct Server<L = TcpListener> {
     hub: Hub,
     name: Arc<ServerName>,
     workspace: Arc<WorkspaceConfig>,
+    auth: Option<Arc<Auth>>,
     rules: Rules,
     webhooks: Webhooks,
 }
@@ -114,7 +122,7 @@ struct Allowance {
 /// Whether one of the addresses can be reached from other machines; that has to be allowed.
 fn check_exposed(config: &Config, addresses: &[SocketAddr]) -> Result<bool, StartError> {
     let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
-    if exposed && !config.insecure {
+    if exposed && !config.insecure && config.auth.is_none() {
         return Err(StartError::Exposed(config.listen.clone()));
     }
     Ok(exposed)
@@ -173,6 +181,8 @@ impl<L: Listener> Server<L> {
         let exposed = check_exposed(config, &[address])?;
         let workspace = Arc::new(config.workspace.clone());
         let name = Arc::new(ServerName::new(u128::from_be_bytes(host.random())));
+        let auth = config.auth.as_ref().map(|auth| Auth::open(auth, Arc::clone(&host)));
+        let auth = auth.transpose().map_err(StartError::Auth)?.map(Arc::new);
         let hub = HubConfig {
             workspace: Arc::clone(&workspace),
             idle_ms_max: config.limits.idle_ms,
@@ -183,7 +193,8 @@ impl<L: Listener> Server<L> {
         let (log_of_calls, host) = (Arc::clone(&log), Arc::clone(&hub.host));
         let webhooks = Webhooks::new(&config.webhook_rules, &config.webhooks, log_of_calls, host);
         let webhooks = webhooks.map_err(StartError::Webhooks)?;
-        Ok(Self { listener, address, hub: Hub::start(hub, log), name, workspace, rules, webhooks })
+        let hub = Hub::start(hub, log);
+        Ok(Self { listener, address, hub, name, workspace, auth, rules, webhooks })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -203,6 +214,7 @@ impl<L: Listener> Server<L> {
             workspace: self.workspace,
             rules: self.rules,
             name: self.name,
+            auth: self.auth.clone(),
             phase: Arc::clone(&phase),
             talk: talk::<L::Stream>,
         };
@@ -210,7 +222,14 @@ impl<L: Listener> Server<L> {
         let calling = tokio::spawn(self.webhooks.run(self.hub.new_calls(), ending.clone()));
         let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending));
 
-        stop.await;
+        match self.auth {
+            None => stop.await,
+            Some(auth) => tokio::select! {
+                biased;
+                () = stop => {}
+                () = auth.keep() => {}
+            },
+        }
         tracing::info!("stopping");
         phase.send_replace(Phase::Stopping);
         drop(accepting);
@@ -237,6 +256,7 @@ struct Seats {
     workspace: Arc<WorkspaceConfig>,
     rules: Rules,
     name: Arc<ServerName>,
+    auth: Option<Arc<Auth>>,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
     /// How to go on with a socket that is upgraded: it knows what sockets are here.
@@ -250,6 +270,7 @@ fn router(seats: Seats) -> Router {
         .route("/stores/{store}/genesis", get(genesis::serve));
     Router::new()
         .route("/v1/workspaces/{workspace}", get(listing::serve))
+        .route("/v1/tickets", post(tickets::serve))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(is_ready))
         .nest("/v1/workspaces/{workspace}", workspace)
@@ -267,19 +288,26 @@ async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
     seats.check_running().map(|()| "ok\n")
 }
 
+/// What a client may name as its subprotocol, beside which a token can stand: a browser can send no
+/// header of its own with a socket.
+const SUBPROTOCOL: &str = "statehouse.v1";
+
 /// The way from a request to a socket, which is the same for every dialect.
 struct Door {
-    caller: Caller,
+    visitor: Visitor,
     upgrade: OnUpgrade,
     /// What the client is answered, to show that it was understood (RFC 6455, section 4.2.2).
     accept: HeaderValue,
+    /// Whether the client offers to speak [`SUBPROTOCOL`].
+    named: bool,
 }
 
 impl FromRequestParts<Seats> for Door {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, seats).await?;
+        let visitor = Visitor::from_request_parts(parts, seats).await?;
+        let named = caller::subprotocols(&parts.headers).any(|offered| offered == SUBPROTOCOL);
         let upgrade = parts.extensions.get().cloned();
         let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;
         // Only asked what it thinks of the request: its socket would keep the memory of the
@@ -293,18 +321,18 @@ impl FromRequestParts<Seats> for Door {
             let detail = "the socket is not known";
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
         };
-        Ok(Self { caller, upgrade, accept })
+        Ok(Self { visitor, upgrade, accept, named })
     }
 }
 
 impl Door {
     fn open(self, tongue: Tongue, allowance: Allowance) -> Response {
-        let Self { caller: Caller { seats, workspace, user }, upgrade, accept } = self;
+        let Self { visitor: Visitor { seats, workspace, entry }, upgrade, accept, named } = self;
         let seat = Seat {
             hub: seats.hub,
             rules: seats.workspace,
             workspace,
-            user,
+            entry,
             tongue,
             outbox_bytes_max: seats.rules.outbox_bytes_max,
             frame_bytes_max: allowance.frame_bytes_max,
@@ -319,6 +347,10 @@ impl Door {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        if named {
+            let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
         answer
     }
 }
@@ -335,13 +367,18 @@ fn talk<C: Carrier>(upgrade: OnUpgrade, seat: Seat) {
 }
 
 async fn open_socket(door: Door) -> Response {
-    let allowance = door.caller.seats.rules.json;
+    let allowance = door.visitor.seats.rules.json;
     door.open(Tongue::Json, allowance)
 }
 
 async fn open_repo_socket(door: Door) -> Response {
-    let allowance = door.caller.seats.rules.repo;
-    let tongue = Tongue::repo(door.caller.workspace.clone(), Arc::clone(&door.caller.seats.name));
+    let Visitor { seats, workspace, entry } = &door.visitor;
+    // This dialect has no word for a token.
+    if let Entry::Awaited(_) = entry {
+        return Problem::from(AuthError::Missing).into_response();
+    }
+    let allowance = seats.rules.repo;
+    let tongue = Tongue::repo(workspace.clone(), Arc::clone(&seats.name));
     door.open(tongue, allowance)
 }
 

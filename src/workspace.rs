@@ -24,6 +24,7 @@ mod publish;
 pub mod recover;
 pub mod refusal;
 pub mod repo;
+pub mod rights;
 mod session;
 mod store;
 mod sync;
@@ -39,6 +40,7 @@ pub use intake::{Carrier, Content};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
 pub use refusal::Refusal;
 pub use repo::{RepoDelivery, RepoRequest, SenderId, StorageId};
+pub use rights::{Glob, GlobError, Grant, Rights, View};
 pub use trigger::{Context, Firing, Pattern, PatternError, TriggerId};
 pub use webhook::{Call, Webhook};
 
@@ -81,7 +83,7 @@ pub struct Workspace {
     sessions: BTreeMap<SessionId, Session>,
     triggers: BTreeMap<TriggerId, Pattern>,
     /// Questions of server code that wait for a store.
-    asks: VecDeque<(Ticket, Ask)>,
+    asks: VecDeque<(Ticket, Arc<Rights>, Ask)>,
     /// Messages that nobody here remembers, of which the log was asked, and what it said.
     recalls: BTreeMap<(StoreName, MessageId), Option<Recalled>>,
     documents: Documents,
@@ -197,18 +199,19 @@ impl Workspace {
 
     fn take(&mut self, input: Input, now: Millis) {
         match input {
-            Input::Attach { session, user } => {
-                self.sessions.insert(session, Session::new(user));
+            Input::Attach { session, user, rights } => {
+                self.sessions.insert(session, Session::new(user, rights));
             }
+            Input::Entitle { session, rights } => self.entitle(session, rights),
             Input::Detach { session } => self.detach(session),
             Input::Say { session, request, burden } => {
                 self.forgive_unavailable();
                 self.say(session, request, burden, now);
             }
             Input::Resync { session, missed } => self.resync(session, &missed),
-            Input::Ask { ticket, ask } => {
+            Input::Ask { ticket, ask, rights } => {
                 self.forgive_unavailable();
-                self.ask(ticket, ask, now);
+                self.ask(ticket, ask, rights, now);
             }
             Input::Watch { trigger, pattern } => {
                 if self.triggers.len() < limits::TRIGGERS_MAX {
@@ -244,10 +247,7 @@ impl Workspace {
             self.forget_peer(id, peer);
         }
         if session.presence.is_some() {
-            self.tell_presence(id, &session.user, None);
-            if session.repo.is_none() {
-                self.tell_presence_to_peers(id, None);
-            }
+            self.tell_departure(id, &session);
         }
     }
 
@@ -335,10 +335,10 @@ impl Workspace {
             Request::Hello(hello) => self.ready_for_hello(id, hello),
             Request::Patch { store, .. } | Request::Sync { store, .. } => {
                 let key = self.key(store, Some(id));
-                self.require(&key)
+                self.require_for(&self.rights(id), &key)
             }
             Request::Repo(RepoRequest::Document { document, .. }) => {
-                self.ready_for_document(*document)
+                self.ready_for_document(id, *document)
             }
             Request::Repo(_) | Request::Presence { .. } | Request::Garbled { .. } => Ready::Now,
         }

@@ -8,6 +8,9 @@ use statehouse::json::{Json, JsonLimits};
 use statehouse::protocol::{ClientMessage, Hello, ServerMessage, Whole};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
@@ -77,15 +80,27 @@ pub(super) struct Client {
 impl Client {
     /// Connects, and tells the server nothing yet.
     pub(super) async fn connect(place: &Place) -> Result<Self, Failure> {
-        let (workspace, store) = &place.place;
+        let (workspace, store) = &place.at;
         let url = socket_url(&place.server, workspace.as_str())?;
         let unreachable =
             |error: &str| Failure::Unreachable(format!("cannot reach {}: {error}", place.server));
         // A state may be larger than what a library takes by default: the server is trusted.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let connecting = connect_async_with_config(url, Some(config), true);
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| Failure::Usage(format!("--server {}: {error}", place.server)))?;
+        if let Some(token) = &place.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|_error| Failure::Usage("--token: it is not a token".to_owned()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let connecting = connect_async_with_config(request, Some(config), true);
         let (socket, _response) = match timeout(ANSWER, connecting).await {
             Err(_elapsed) => return Err(unreachable("no answer")),
+            Ok(Err(tungstenite::Error::Http(response))) if is_about_rights(response.status()) => {
+                return Err(turned_away(response.status()));
+            }
             Ok(Err(tungstenite::Error::Http(response))) => {
                 return Err(unreachable(&format!("it answers {}", response.status())));
             }
@@ -136,6 +151,13 @@ impl Client {
                     return Ok(message);
                 }
                 Message::Close(frame) => {
+                    let code = frame.as_ref().map(|frame| u16::from(frame.code));
+                    // Of the close codes for tokens: who comes again is sent away again.
+                    if let (Some(frame), Some(4003 | 4004)) = (&frame, code) {
+                        let code = frame.reason.to_string();
+                        let message = "the token is not taken any more".to_owned();
+                        return Err(Failure::Refused { code, message }.into());
+                    }
                     let why = frame.map_or_else(String::new, |frame| frame.to_string());
                     return Err(Lost::Connection(format!("the server closed it ({why})")));
                 }
@@ -173,6 +195,20 @@ impl Client {
     pub(super) async fn close(mut self) {
         drop(timeout(PAUSE, self.socket.close(None)).await);
     }
+}
+
+fn is_about_rights(status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN
+}
+
+/// The server does not let this client in, however often it asks.
+fn turned_away(status: StatusCode) -> Failure {
+    let (code, message) = if status == StatusCode::FORBIDDEN {
+        ("forbidden", "this may not be done in this workspace")
+    } else {
+        ("unauthorized", "the server asks who you are: show a valid --token")
+    };
+    Failure::Refused { code: code.to_owned(), message: message.to_owned() }
 }
 
 /// Pauses between attempts to connect, each longer than the one before.

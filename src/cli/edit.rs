@@ -119,7 +119,7 @@ async fn submit(
 ) -> Result<u64, Failure> {
     let id = format!("{:032x}", rand::random::<u128>());
     let message = ClientMessage::Patch(protocol::Patch {
-        store: place.place.1.as_str().into(),
+        store: place.at.1.as_str().into(),
         seq: Whole(i64::try_from(base).unwrap_or(i64::MAX)),
         id: Some(id.as_str().into()),
         patch,

@@ -91,7 +91,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     })?;
     let log = open_log(&config.data).await?;
     let server = Server::start(config, log).await.map_err(|error| match error {
-        StartError::Exposed(_) => Failure::Usage(error.to_string()),
+        StartError::Exposed(_) | StartError::Auth(_) => Failure::Usage(error.to_string()),
         StartError::Listen { .. } | StartError::Webhooks(_) => Failure::Failed(error.to_string()),
     })?;
     match output::print(&format!("listening on http://{}", server.address())) {
@@ -140,14 +140,19 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 
 /// Logs go to standard error; standard output says where the server listens, and nothing else.
 pub(super) fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
+    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--log {filter}: {error}"));
+    let mut wanted = EnvFilter::try_new(filter).map_err(|error| wrong(&error))?;
+    // Whatever is asked for: at its most talkative this library prints what clients say.
+    for quiet in ["tungstenite", "tungstenite::protocol", "tungstenite::protocol::frame"] {
+        let directive = format!("{quiet}=warn").parse();
+        wanted = wanted.add_directive(directive.map_err(|error| wrong(&error))?);
+    }
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr);
     if json {
         logs.json().flatten_event(true).init();
     } else {

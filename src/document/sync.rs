@@ -53,6 +53,12 @@ impl Incoming {
         self.0.changes.as_ref().err()
     }
 
+    /// Leaves its changes outside; tells whether it brought any.
+    pub fn leave_changes(&mut self) -> bool {
+        let left = std::mem::replace(&mut self.0.changes, Ok(Vec::new()));
+        left.map_or(true, |changes| !changes.is_empty())
+    }
+
     /// The heads that its sender has.
     pub fn heads(&self) -> &[ChangeHash] {
         &self.0.heads

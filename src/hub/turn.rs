@@ -25,7 +25,7 @@ use crate::hub::{Attached, HubError, Phase, Shared, panic_text};
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::workspace::{
-    Answer, Append, Ask, Burden, Effect, Input, Opening, Pattern, Refusal, Request, SaveId,
+    Answer, Append, Ask, Burden, Effect, Input, Opening, Pattern, Refusal, Request, Rights, SaveId,
     StorageId, Ticket, TriggerId, Workspace,
 };
 
@@ -40,6 +40,7 @@ pub(super) enum Message {
     Attach {
         attached: Attached,
         user: String,
+        rights: Arc<Rights>,
         channel: Arc<dyn Channel>,
         reply: Reply<Attached>,
     },
@@ -59,8 +60,13 @@ pub(super) enum Message {
         session: SessionId,
         refusal: Refusal,
     },
+    Entitle {
+        session: SessionId,
+        rights: Arc<Rights>,
+    },
     Ask {
         ask: Ask,
+        rights: Arc<Rights>,
         reply: Reply<Answer>,
     },
     Watch {
@@ -281,10 +287,10 @@ impl Task {
     /// Turns a message into an input, and notes who is to be told of its effects.
     fn admit(&mut self, message: Message, inputs: &mut Vec<Input>) {
         match message {
-            Message::Attach { attached, user, channel, reply } => {
+            Message::Attach { attached, user, rights, channel, reply } => {
                 let session = attached.session();
                 self.channels.insert(session, channel);
-                inputs.push(Input::Attach { session, user });
+                inputs.push(Input::Attach { session, user, rights });
                 // If the caller has gone, the guard comes back and detaches.
                 drop(reply.send(Ok(attached)));
             }
@@ -300,18 +306,21 @@ impl Task {
             Message::Resync { session, missed } if self.channels.contains(session) => {
                 inputs.push(Input::Resync { session, missed });
             }
-            Message::Say { .. } | Message::Resync { .. } => {}
+            Message::Entitle { session, rights } if self.channels.contains(session) => {
+                inputs.push(Input::Entitle { session, rights });
+            }
+            Message::Say { .. } | Message::Resync { .. } | Message::Entitle { .. } => {}
             Message::Close { session, refusal } => {
                 if self.channels.contains(session) {
                     self.channels.close(session, &refusal);
                     inputs.push(Input::Detach { session });
                 }
             }
-            Message::Ask { ask, reply } => {
+            Message::Ask { ask, rights, reply } => {
                 self.tickets_given = self.tickets_given.saturating_add(1);
                 let ticket = Ticket(self.tickets_given);
                 self.tickets.insert(ticket, reply);
-                inputs.push(Input::Ask { ticket, ask });
+                inputs.push(Input::Ask { ticket, ask, rights });
             }
             Message::Watch { pattern, options, handler, lease, reply } => {
                 let watch = self.watch(pattern.clone(), options, handler, lease);
@@ -503,6 +512,7 @@ fn refuse(message: Message, error: &HubError) {
         Message::Detach { .. }
         | Message::Say { .. }
         | Message::Resync { .. }
+        | Message::Entitle { .. }
         | Message::Close { .. }
         | Message::Unwatch { .. } => {}
     }

@@ -70,6 +70,20 @@ pub enum JsonOp {
     },
 }
 
+impl JsonOp {
+    /// The place that it is about: where it puts something, removes it or looks.
+    pub fn path(&self) -> &Pointer {
+        match self {
+            Self::Add { path, .. }
+            | Self::Remove { path }
+            | Self::Replace { path, .. }
+            | Self::Move { path, .. }
+            | Self::Copy { path, .. }
+            | Self::Test { path, .. } => path,
+        }
+    }
+}
+
 /// Why a patch was refused, and at which of its operations. What it was applied to is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("operation {op}: {kind}")]

@@ -32,6 +32,14 @@ impl Closing {
     pub const INTERNAL: Self = Self { code: 1011, reason: "internal" };
     /// The server stops; connect again.
     pub const RESTART: Self = Self { code: 1012, reason: "shutting-down" };
+    /// The token does not count any more: come with another one.
+    pub const EXPIRED: Self = Self { code: 4003, reason: "expired" };
+    /// The token was taken back.
+    pub const REVOKED: Self = Self { code: 4004, reason: "revoked" };
+    /// The client did not say who it is, or not in time, or what it showed is not valid.
+    pub const UNAUTHORIZED: Self = Self { code: 4004, reason: "unauthorized" };
+    /// The client may do nothing in this workspace.
+    pub const FORBIDDEN: Self = Self { code: 4004, reason: "forbidden" };
     /// The client does not read what it is sent.
     pub const SLOW: Self = Self { code: SLOW, reason: "slow" };
 
@@ -48,6 +56,7 @@ impl Closing {
             Refusal::Document(DocumentError::Diverged) => INTERNAL,
             Refusal::BadMessage(_)
             | Refusal::NoStore
+            | Refusal::Forbidden
             | Refusal::Patch(_)
             | Refusal::Json(_)
             | Refusal::ActorTaken(_)
@@ -80,6 +89,7 @@ pub const fn error_code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::BadMessage(_) => "bad-message",
         Refusal::NoStore => "no-store",
+        Refusal::Forbidden => "forbidden",
         Refusal::Unavailable(_) => "unavailable",
         Refusal::NotSaved(_) => "not-saved",
         Refusal::Stale => "stale",
@@ -147,6 +157,7 @@ mod tests {
         vec![
             Refusal::BadMessage(String::new()),
             Refusal::NoStore,
+            Refusal::Forbidden,
             Refusal::Unavailable(String::new()),
             Refusal::NotSaved(String::new()),
             Refusal::Stale,
@@ -198,6 +209,7 @@ mod tests {
             "bad-patch 1008",
             "bad-path 1008",
             "bad-sync 1008",
+            "forbidden 1008",
             "forbidden-key 1008",
             "internal 1011",
             "key-too-long 1008",

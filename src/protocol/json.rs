@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::ids::StoreName;
+use crate::ids::{Secret, StoreName};
 use crate::json::{Json, JsonError, JsonLimits, JsonPatch};
 use crate::limits;
 use crate::protocol::{self, ClientMessage, ServerMessage, codes, cursor};
@@ -23,14 +23,25 @@ const ENVELOPE_BYTES: usize = 256;
 /// Of an edit that can be read, the limits are the workspace's to know: it may have been committed
 /// before, under others.
 pub fn decode(text: &str, limits: &WorkspaceLimits) -> Request {
+    decode_with_token(text, limits).0
+}
+
+/// As [`decode`], with the token that a hello carries. Of one that cannot be understood it is not
+/// taken.
+pub fn decode_with_token(text: &str, limits: &WorkspaceLimits) -> (Request, Option<Secret>) {
+    let mut token = None;
     let request = match ClientMessage::parse(text) {
-        Ok(ClientMessage::Hello(hello)) => read_hello(&hello).map(Request::Hello),
+        Ok(ClientMessage::Hello(hello)) => {
+            let read = read_hello(&hello).map(Request::Hello);
+            token = hello.token.filter(|_| read.is_ok());
+            read
+        }
         Ok(ClientMessage::Patch(patch)) => read_patch(patch),
         Ok(ClientMessage::Sync(sync)) => read_sync(&sync),
         Ok(ClientMessage::Presence(presence)) => read_presence(presence, limits),
         Err(error) => Err(diagnose(text, &error)),
     };
-    request.unwrap_or_else(|reason| Request::Garbled { reason })
+    (request.unwrap_or_else(|reason| Request::Garbled { reason }), token)
 }
 
 fn read_hello(hello: &protocol::Hello<'_>) -> Result<Hello, Garbled> {

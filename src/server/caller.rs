@@ -6,15 +6,16 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 
 use super::Seats;
+use super::auth::{AuthError, Credential, Entry, Guard};
 use super::problem::Problem;
 use crate::hub::HubError;
-use crate::ids::{StoreName, WorkspaceId};
+use crate::ids::{Secret, StoreName, WorkspaceId};
 use crate::protocol::codes;
-use crate::workspace::{ANONYMOUS, Answer, Ask};
+use crate::workspace::{ANONYMOUS, Answer, Ask, Refusal, Rights};
 
 /// The author of a request, let in to the workspace that its path names.
 #[derive(Debug)]
@@ -23,9 +24,37 @@ pub(super) struct Caller {
     pub(super) workspace: WorkspaceId,
     /// As whom he is known: stamped on commits and presence.
     pub(super) user: Arc<str>,
+    /// What he may do there.
+    pub(super) rights: Arc<Rights>,
+    /// Who he has shown to be, and how long that counts; `None`: nobody is asked.
+    pub(super) guard: Option<Guard>,
 }
 
 impl FromRequestParts<Seats> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        let Visitor { seats, workspace, entry } = Visitor::from_request_parts(parts, seats).await?;
+        let (user, rights, guard) = match entry {
+            Entry::Open(user) => (user, Arc::new(Rights::all()), None),
+            Entry::Known(guard) => {
+                (Arc::clone(guard.user()), Arc::clone(guard.rights()), Some(guard))
+            }
+            Entry::Awaited(_) => return Err(AuthError::Missing.into()),
+        };
+        Ok(Self { seats, workspace, user, rights, guard })
+    }
+}
+
+/// Who comes to a workspace, and may still have to say who he is.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) seats: Seats,
+    pub(super) workspace: WorkspaceId,
+    pub(super) entry: Entry,
+}
+
+impl FromRequestParts<Seats> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
@@ -35,7 +64,14 @@ impl FromRequestParts<Seats> for Caller {
             return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
         }
         seats.check_running()?;
-        Ok(Self { seats: seats.clone(), workspace, user: ANONYMOUS.into() })
+        let entry = match &seats.auth {
+            None => Entry::Open(ANONYMOUS.into()),
+            Some(auth) => match credential(parts)? {
+                None => Entry::Awaited(Arc::clone(auth)),
+                Some(credential) => Entry::Known(auth.admit(&credential, &workspace).await?),
+            },
+        };
+        Ok(Self { seats: seats.clone(), workspace, entry })
     }
 }
 
@@ -43,11 +79,56 @@ impl Caller {
     /// Asks the workspace something.
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
         let workspace = &self.workspace;
-        self.seats.hub.ask(workspace, ask).await.map_err(|error| {
-            tracing::warn!(%workspace, %error, "a request was refused");
+        // What counts is this moment: the body of the request may have been long on its way.
+        if let Some(guard) = &self.guard {
+            guard.check()?;
+        }
+        let rights = Arc::clone(&self.rights);
+        self.seats.hub.ask_as(workspace, rights, ask).await.map_err(|error| {
+            tracing::warn!(%workspace, user = %self.user, %error, "a request was refused");
             refused(&error)
         })
     }
+}
+
+/// What a request shows of who makes it: a token in a header, or as a subprotocol, or a ticket in
+/// the URL. A token in a URL is not looked at.
+fn credential(parts: &Parts) -> Result<Option<Credential>, AuthError> {
+    let mut found = bearer(&parts.headers)?.map(Credential::Token);
+    for offered in subprotocols(&parts.headers) {
+        if let Some(token) = offered.strip_prefix("bearer.") {
+            let token = Credential::Token(Secret::new(token));
+            if found.replace(token).is_some() {
+                return Err(AuthError::Invalid("there are several"));
+            }
+        }
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    for ticket in query.split('&').filter_map(|pair| pair.strip_prefix("ticket=")) {
+        if found.replace(Credential::Ticket(Secret::new(ticket))).is_some() {
+            return Err(AuthError::Invalid("there are several"));
+        }
+    }
+    Ok(found)
+}
+
+/// The token of an `Authorization` header (RFC 6750, section 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, AuthError> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    let scheme_and_token = value.to_str().ok().and_then(|text| text.trim().split_once(' '));
+    match scheme_and_token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && all.next().is_none() => {
+            Ok(Some(Secret::new(token.trim())))
+        }
+        _ => Err(AuthError::Invalid("the header holds no bearer token")),
+    }
+}
+
+/// What a client offers to speak (RFC 6455, section 4.1).
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).map(str::trim)
 }
 
 /// The store that the path of a request names.
@@ -73,7 +154,7 @@ fn bad_name(detail: impl Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail.to_string())
 }
 
-/// All of it passes: the client may ask again.
+/// Most of it passes: the client may ask again.
 fn refused(error: &HubError) -> Problem {
     let (code, detail) = match error {
         HubError::Refused(refusal) => (codes::error_code(refusal), refusal.to_string()),
@@ -81,5 +162,10 @@ fn refused(error: &HubError) -> Problem {
         HubError::Storage(_) => ("unavailable", "the workspace cannot be opened".to_owned()),
         HubError::Closed => ("shutting-down", "the server is about to stop".to_owned()),
     };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+    let status = match error {
+        HubError::Refused(Refusal::Forbidden) => StatusCode::FORBIDDEN,
+        HubError::Refused(Refusal::NoStore) => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status, code, detail)
 }

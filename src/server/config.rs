@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, the environment over it, and flags over both.
 
+mod auth;
 mod environment;
 mod file;
 mod limits;
@@ -7,6 +8,7 @@ mod webhooks;
 
 use std::path::{Path, PathBuf};
 
+use super::auth::AuthConfig;
 use crate::limits as bounds;
 use crate::workspace::WorkspaceConfig;
 use file::File;
@@ -21,6 +23,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Whether an address beyond this machine may be listened on.
     pub insecure: bool,
+    /// Who is let in; `None`: everybody.
+    pub auth: Option<AuthConfig>,
     /// Web pages that may connect, besides those of this host: origins, or `*`.
     pub origins: Vec<String>,
     /// What the server holds its sockets to, and its memory.
@@ -39,6 +43,7 @@ impl Default for Config {
             listen: "127.0.0.1:4600".to_owned(),
             data: PathBuf::from("./statehouse-data"),
             insecure: false,
+            auth: None,
             origins: Vec::new(),
             limits: Limits::default(),
             webhooks: Vec::new(),

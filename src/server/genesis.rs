@@ -13,7 +13,8 @@ use crate::document::genesis;
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
 pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response, Problem> {
     let rules = &caller.seats.workspace;
-    if !rules.allows(&name) {
+    // It is the initial state: whoever may not read all of the store may not read all of that.
+    if !(rules.allows(&name) && caller.rights.reading(&name).is_whole()) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-store", "there is no such store"));
     }
     let store = rules.store(&name);

@@ -4,6 +4,8 @@
 //! and so does the client, through TCP; the writer waits for the client, and nobody waits for the
 //! writer but the reader, once the [outbox](super::outbox) runs full.
 
+mod arrival;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +21,17 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Phase;
+use super::auth::{Entry, Guard};
 use super::buffered::Buffered;
 use super::outbox::{Batch, Outbox};
 use super::tongue::{Heard, Tongue};
 use super::wire::{Carrier, FarSide, Wire};
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
-use crate::ids::{SessionId, WorkspaceId};
+use crate::ids::{Secret, SessionId, WorkspaceId};
 use crate::limits;
 use crate::protocol::codes::{self, Closing};
 use crate::workspace::{Refusal, Request, WorkspaceConfig, WorkspaceLimits};
+use arrival::{arrive, expired, turn_away};
 
 /// Time that a close may take.
 const CLOSE: Duration = Duration::from_millis(limits::CLOSE_MS_MAX);
@@ -60,7 +64,7 @@ pub(crate) struct Seat {
     pub(crate) hub: Hub,
     pub(crate) rules: Arc<WorkspaceConfig>,
     pub(crate) workspace: WorkspaceId,
-    pub(crate) user: Arc<str>,
+    pub(crate) entry: Entry,
     pub(crate) tongue: Tongue,
     pub(crate) outbox_bytes_max: usize,
     pub(crate) frame_bytes_max: usize,
@@ -106,21 +110,25 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
     far_end: &impl FarSide,
     seat: Seat,
 ) {
+    let arrival = match arrive(&mut stream, &seat).await {
+        Ok(arrival) => arrival,
+        Err(End::Gone) => return,
+        Err(End::Close(closing)) => return turn_away(&mut sink, &mut stream, closing).await,
+    };
     let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue));
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
-    let attached = match seat.hub.attach(&seat.workspace, &seat.user, channel).await {
+    let (user, rights) = (&arrival.user, Arc::clone(&arrival.rights));
+    let attached = match seat.hub.attach_as(&seat.workspace, user, rights, channel).await {
         Ok(attached) => attached,
         Err(error) => {
             tracing::warn!(workspace = %seat.workspace, %error, "could not attach a session");
-            let goodbye = close(&mut sink, closing_of(&error));
-            if let Ok(Ok(())) = timeout(CLOSE, goodbye).await {
-                await_goodbye(&mut stream).await;
-            }
-            return;
+            return turn_away(&mut sink, &mut stream, closing_of(&error)).await;
         }
     };
     let session = attached.session();
     tracing::debug!(workspace = %seat.workspace, %session, "session attached");
+    let guard = watch::Sender::new(arrival.guard);
+    let guarding = guard.subscribe();
 
     let mut reader = Reader {
         stream: &mut stream,
@@ -128,20 +136,12 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
         attached: &attached,
         limits: &seat.rules.limits,
         ping: seat.patience.ping,
+        guard,
         garbled: 0,
     };
     let mut phase = seat.phase.clone();
     let reading = async {
-        let end = tokio::select! {
-            // A client that says very much must not keep the stop from being heard.
-            biased;
-            () = reached(&mut phase, Phase::Stopping) => {
-                // What the client was promised is still saved and answered.
-                reached(&mut phase, Phase::Stopped).await;
-                End::Close(Closing::RESTART)
-            }
-            end = reader.run() => end,
-        };
+        let end = reader.run_until(&mut phase, guarding, arrival.first).await;
         if let End::Close(closing) = end {
             outbox.end(closing);
             // The writer has the last word.
@@ -194,12 +194,39 @@ struct Reader<'a, S> {
     attached: &'a Attached,
     limits: &'a WorkspaceLimits,
     ping: Duration,
+    /// What the client has shown to be let in.
+    guard: watch::Sender<Option<Guard>>,
     /// Frames that were not understood.
     garbled: u64,
 }
 
 impl<S: FrameStream> Reader<'_, S> {
-    async fn run(&mut self) -> End {
+    /// Reads until the client ends it, or the server stops, or the client may not stay.
+    async fn run_until(
+        &mut self,
+        phase: &mut watch::Receiver<Phase>,
+        guard: watch::Receiver<Option<Guard>>,
+        first: Option<(Request, usize)>,
+    ) -> End {
+        tokio::select! {
+            // A client that says very much must not keep the stop from being heard.
+            biased;
+            () = reached(phase, Phase::Stopping) => {
+                // What the client was promised is still saved and answered.
+                reached(phase, Phase::Stopped).await;
+                End::Close(Closing::RESTART)
+            }
+            closing = expired(guard) => End::Close(closing),
+            end = self.run(first) => end,
+        }
+    }
+
+    async fn run(&mut self, first: Option<(Request, usize)>) -> End {
+        if let Some((request, bytes)) = first
+            && let Err(end) = self.say(request, bytes).await
+        {
+            return end;
+        }
         let mut pings_missed = 0;
         loop {
             self.outbox.has_room().await;
@@ -232,6 +259,10 @@ impl<S: FrameStream> Reader<'_, S> {
         let answer = |said| self.outbox.deliver(&Arc::new(Outgoing::new(said)));
         let request = match self.outbox.tongue().hear(&frame, self.limits) {
             Heard::Request(request) => request,
+            Heard::Hello(request, token) => {
+                self.renew(token).await?;
+                request
+            }
             Heard::Answer(said) => {
                 answer(said);
                 return Ok(());
@@ -252,7 +283,28 @@ impl<S: FrameStream> Reader<'_, S> {
             let code = codes::error_code(&reason.refusal);
             tracing::debug!(%session, code, bytes, "frame not understood");
         }
+        self.say(request, bytes).await
+    }
+
+    async fn say(&mut self, request: Request, bytes: usize) -> Result<(), End> {
         self.attached.say_long(request, bytes).await.map_err(|error| End::Close(closing_of(&error)))
+    }
+
+    /// The client shows another token: from here on it may do what that one gives. One that is not
+    /// valid ends the socket, whatever the one before said.
+    async fn renew(&mut self, token: Secret) -> Result<(), End> {
+        let shown = self.guard.borrow().clone();
+        let Some(shown) = shown else { return Ok(()) };
+        let session = self.attached.session();
+        let guard = shown.renew(token).await.map_err(|error| {
+            tracing::debug!(%session, %error, "a token is not taken in place of another");
+            End::Close(error.closing())
+        })?;
+        let rights = Arc::clone(guard.rights());
+        let entitled = self.attached.entitle(rights).await;
+        entitled.map_err(|error| End::Close(closing_of(&error)))?;
+        self.guard.send_replace(Some(guard));
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::hub::Outgoing;
-use crate::ids::{DocumentId, StoreName, WorkspaceId};
+use crate::ids::{DocumentId, Secret, StoreName, WorkspaceId};
 use crate::protocol::codes::Closing;
 use crate::protocol::json;
 use crate::protocol::repo::{self, Ends, RepoFault, RepoMessage};
@@ -18,6 +18,8 @@ use crate::workspace::{Delivery, Refusal, RepoDelivery, Request, WorkspaceLimits
 pub(super) enum Heard {
     /// It wants something; or it was not understood, and the workspace knows how to say so.
     Request(Request),
+    /// The same, from a client that shows a token with it.
+    Hello(Request, Secret),
     /// It is answered without asking anybody.
     Answer(Delivery),
     /// It asks for nothing.
@@ -73,7 +75,10 @@ impl Tongue {
     /// What a frame says.
     pub(super) fn hear(&self, frame: &Message, limits: &WorkspaceLimits) -> Heard {
         match (self, frame) {
-            (Self::Json, Message::Text(text)) => Heard::Request(json::decode(text, limits)),
+            (Self::Json, Message::Text(text)) => match json::decode_with_token(text, limits) {
+                (request, None) => Heard::Request(request),
+                (request, Some(token)) => Heard::Hello(request, token),
+            },
             (Self::Repo(repo), Message::Binary(bytes)) => repo.hear(bytes, limits),
             (Self::Json, Message::Binary(_)) => Heard::End(None, Closing::BINARY),
             (Self::Repo(_), Message::Text(_)) => Heard::End(None, Closing::TEXT),

@@ -22,6 +22,7 @@ use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::json::{Json, Pointer};
 use crate::manager::{WorkspaceManager, WorkspaceManagerConfig};
 use crate::server::Phase;
+use crate::server::auth::Entry;
 use crate::server::socket::{Patience, Seat, converse};
 use crate::server::tongue::{ServerName, Tongue};
 use crate::workspace::{Dialect, Durability, WorkspaceConfig};
@@ -185,7 +186,7 @@ impl Server {
             hub: self.hub.clone(),
             rules: Arc::clone(&self.rules),
             workspace: self.workspace.clone(),
-            user: user.as_str().into(),
+            entry: Entry::Open(user.as_str().into()),
             tongue,
             outbox_bytes_max: *outbox_bytes_max,
             frame_bytes_max: 4 << 20,

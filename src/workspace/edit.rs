@@ -2,6 +2,7 @@
 
 use super::effect::{Delivery, Effect};
 use super::input::Cursor;
+use super::rights::Wanted;
 use super::store::{Committed, MessageFate};
 use super::trigger::{self, Changed, Context, Firing};
 use super::webhook::Call;
@@ -37,7 +38,7 @@ impl Workspace {
     /// was sent before.
     pub(super) fn patch(&mut self, id: SessionId, edit: JsonEdit, now: Millis) -> Option<JsonEdit> {
         let key = self.key(&edit.store, Some(id));
-        if let Err(refusal) = self.store(&key) {
+        if let Err(refusal) = self.store_for(&self.rights(id), &key, Wanted::Read) {
             self.refuse_edit(id, &key, edit, refusal);
             return None;
         }
@@ -91,9 +92,14 @@ impl Workspace {
     ) -> Result<(), Refusal> {
         let seq = u64::try_from(edit.seq).map(Seq).or(Err(Refusal::Stale))?;
         let miscounted = self.counts(id, key, Some(seq));
+        let rights = self.rights(id);
+        self.authorize(&rights, key, Wanted::Write)?;
         let base = self.base(id, key, seq, None)?;
-        let Applied { json: result, explicit } =
-            edit.patch.apply(&base.json(), &self.config.limits.json)?;
+        let whole = base.json();
+        let view = rights.reading(&key.name);
+        let Applied { json: wanted, explicit } =
+            edit.patch.apply(&view.of(&whole), &self.config.limits.json)?;
+        let result = self.authorize_edit(&rights, key, &whole, wanted.clone())?;
         let Some(session) = self.sessions.get(&id) else {
             return Ok(());
         };
@@ -109,14 +115,18 @@ impl Workspace {
         let note = Note { time: now, message: None };
         let written = store.document.write(&base, &result, explicit.as_ref(), note);
         let written = self.sound(key, written)?;
-        let spoken = self.spoken(&edit.patch, &base.json(), is_current);
+        let mut spoken = self.spoken(&edit.patch, &whole, is_current);
+        spoken.retain(|place| rights.writing(&key.name).covers_place(place));
         let change = written.change.as_ref().map(|(hash, _)| *hash);
         let changes = written.change.into_iter().map(|(_, bytes)| bytes).collect();
         let making = Making { before, changes, origin, spoken, depth: Some(0), now };
         let made = self.commit(key, making, Some(id))?;
         let acks = self.sessions.get(&id).is_some_and(|session| session.caps.ack);
-        let rebase =
-            if acks { self.rebase(key, &result, &made.after)? } else { JsonPatch::default() };
+        let rebase = if acks {
+            self.rebase(key, &wanted, &view.of(&made.after))?
+        } else {
+            JsonPatch::default()
+        };
         let cursor = Cursor { seq: made.commit.seq, heads: made.commit.heads };
         let counted = is_current && !miscounted;
         self.answer_edit(id, key, edit.id.clone(), counted, rebase, cursor.clone());
@@ -212,15 +222,16 @@ impl Workspace {
         let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
         let sent = self.base(id, key, seq, Some(committed)).ok().filter(|_| seq < committed);
         let limits = &self.config.limits.json;
-        let sent = sent.and_then(|base| edit.patch.apply(&base.json(), limits).ok());
+        let view = self.rights(id).reading(&key.name);
+        let sent = sent.and_then(|base| edit.patch.apply(&view.of(&base.json()), limits).ok());
         let Ok(store) = self.store(key) else {
             return JsonPatch::default();
         };
-        let then = store.state(committed).map(|state| state.json());
+        let then = store.state(committed).map(|state| view.of(&state.json()));
         match (sent, then) {
             (Some(sent), Ok(then)) => between(&sent.json, &then, &store.config.policy.identity),
             (_, then) => {
-                let value = then.unwrap_or_else(|_| store.document.json());
+                let value = then.unwrap_or_else(|_| view.of(&store.document.json()));
                 JsonPatch { ops: vec![JsonOp::Replace { path: Pointer::root(), value }] }
             }
         }
@@ -235,7 +246,7 @@ impl Workspace {
             let message = edit.id.map(|message| message.as_str().to_owned());
             let store = Some(key.name.to_string());
             self.deliver(id, None, Delivery::Nack { store, id: message, refusal });
-        } else if self.store(key).is_ok() {
+        } else if self.store_for(&self.rights(id), key, Wanted::Read).is_ok() {
             self.correct_count(id, key);
         } else {
             self.complain(id, Some(key.name.to_string()), refusal);
@@ -246,7 +257,8 @@ impl Workspace {
     /// Puts a client right whose edit on a seq was refused, if there is such a store; if it cannot
     /// be read now, as soon as it can.
     pub(super) fn correct_refused(&mut self, id: SessionId, key: &StoreKey, seq: Option<Seq>) {
-        if self.stores.contains_key(key) {
+        let may_see = self.authorize(&self.rights(id), key, Wanted::Read).is_ok();
+        if may_see && self.stores.contains_key(key) {
             self.counts(id, key, seq);
             self.correct_count(id, key);
         }

@@ -6,8 +6,9 @@ use automerge::ChangeHash;
 
 use super::effect::{Delivery, Effect};
 use super::input::{Cursor, Garbled, Hello};
+use super::rights::Wanted;
 use super::session::{JsonStand, Session, Stand};
-use super::{Ready, Refusal, StoreKey, Workspace};
+use super::{Ready, Refusal, StoreKey, View, Workspace};
 use crate::document::SyncSession;
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Json, between};
@@ -16,9 +17,11 @@ impl Workspace {
     /// The stores that a hello is about: all, or those that it names, in the order of the stores.
     fn hello_keys(&self, id: SessionId, hello: &Hello) -> Vec<StoreKey> {
         let named = hello.seqs.keys().chain(hello.sync.keys()).chain(hello.cursors.keys());
+        let rights = self.rights(id);
         let all = || {
             let listed = self.config.stores.iter().map(|store| store.name.clone());
-            listed.chain(self.shared_names()).chain(named.cloned()).collect()
+            let known = listed.chain(self.shared_names()).filter(|name| rights.reads(name));
+            known.chain(named.cloned()).collect()
         };
         let mut names: Vec<StoreName> = hello.stores.clone().unwrap_or_else(all);
         let place = |name: &StoreName| self.config.stores.iter().position(|s| s.name == *name);
@@ -30,9 +33,10 @@ impl Workspace {
 
     /// Sees to it that all stores of a hello are loaded.
     pub(super) fn ready_for_hello(&mut self, id: SessionId, hello: &Hello) -> Ready {
+        let rights = self.rights(id);
         let mut ready = Ready::Now;
         for key in self.hello_keys(id, hello) {
-            if matches!(self.require(&key), Ready::Later) {
+            if matches!(self.require_for(&rights, &key), Ready::Later) {
                 ready = Ready::Later;
             }
         }
@@ -49,11 +53,15 @@ impl Workspace {
         session.caps = hello.caps;
         session.only = hello.stores.map(|stores| stores.into_iter().collect());
         let caps = session.caps;
+        let rights = Arc::clone(&session.rights);
         let mut stands: Vec<(StoreName, Cursor)> = Vec::new();
         for key in &keys {
-            if let Err(refusal) = self.store(key) {
-                let is_away = matches!(refusal, Refusal::Unavailable(_));
-                if is_away && hello.sync.contains_key(&key.name) {
+            let in_crdt = hello.sync.contains_key(&key.name);
+            let wanted = if in_crdt { Wanted::Follow } else { Wanted::Read };
+            if let Err(refusal) = self.store_for(&rights, key, wanted) {
+                // It has asked for Automerge, and is told of the store in no other way.
+                let is_there = matches!(refusal, Refusal::Unavailable(_) | Refusal::Forbidden);
+                if is_there && in_crdt {
                     self.speak_crdt(id, key);
                 }
                 self.complain(id, Some(key.name.to_string()), refusal);
@@ -105,6 +113,7 @@ impl Workspace {
         // A legacy client with an unpaid snapshot has miscounted: its seq names another state.
         let miscounted = session.owed.remove(key);
         let with_cursor = session.caps.cursor;
+        let view = session.rights.reading(&key.name);
         let Ok(store) = self.store(key) else {
             return;
         };
@@ -120,9 +129,10 @@ impl Workspace {
             (None, Some(seq)) => store.state(seq).ok(),
             (None, None) => None,
         };
-        let state = store.document.json();
+        let state = view.of(&store.document.json());
         let same = held.as_ref().is_some_and(|held| *held.heads() == newest.heads);
-        let patch = held.map(|held| between(&held.json(), &state, &store.config.policy.identity));
+        let identity = &store.config.policy.identity;
+        let patch = held.map(|held| between(&view.of(&held.json()), &state, identity));
         let seq = newest.seq;
         let cursor = with_cursor.then_some(newest);
         let store = key.name.clone();
@@ -154,10 +164,17 @@ impl Workspace {
             .flat_map(|(id, session)| session.owed.iter().map(|key| (*id, key.clone())))
             .collect();
         for (id, key) in owing {
+            let view = self.rights(id).reading(&key.name);
+            if view == View::Nothing
+                && let Some(session) = self.sessions.get_mut(&id)
+            {
+                session.owed.remove(&key);
+                continue;
+            }
             let Ok(store) = self.store(&key) else {
                 continue;
             };
-            let (cursor, state) = (store.cursor(), store.document.json());
+            let (cursor, state) = (store.cursor(), view.of(&store.document.json()));
             let seq = cursor.seq;
             let Some(session) = self.sessions.get_mut(&id) else {
                 continue;
@@ -258,19 +275,36 @@ impl Workspace {
             let data = Some(data).filter(|data| *data != Json::Null);
             let shown = std::mem::replace(&mut session.presence, data.clone());
             let user = session.user.clone();
+            let rights = Arc::clone(&session.rights);
             if shown.is_some() || data.is_some() {
-                self.tell_presence_to_peers(id, data.as_ref());
-                self.tell_presence(id, &user, data);
+                self.tell_presence_to_peers(id, &rights, data.as_ref());
+                let to = self.presence_seen(id).into_iter().map(|(other, _)| other).collect();
+                self.tell_at_once(to, Delivery::Presence { session: id, user, data });
             }
         }
     }
 
-    /// Presence is of this moment: it waits for no save.
-    pub(super) fn tell_presence(&mut self, id: SessionId, user: &str, data: Option<Json>) {
+    /// Who sees the presence of a session, and what of it.
+    pub(super) fn presence_seen(&self, id: SessionId) -> Vec<(SessionId, Option<Json>)> {
+        self.sessions.get(&id).map(|session| self.presence_seen_of(id, session)).unwrap_or_default()
+    }
+
+    fn presence_seen_of(&self, id: SessionId, shown: &Session) -> Vec<(SessionId, Option<Json>)> {
         let sees = |session: &Session| session.greeted && session.caps.presence;
         let others = self.sessions.iter().filter(|(other, session)| **other != id && sees(session));
-        let to: Vec<SessionId> = others.map(|(other, _)| *other).collect();
-        self.tell_at_once(to, Delivery::Presence { session: id, user: user.to_owned(), data });
+        let seen = others.filter(|(_, session)| self.may_meet(shown, session));
+        seen.map(|(other, session)| (*other, shown.presence_for(session))).collect()
+    }
+
+    /// Tells those who saw the presence of a session that has ended that it has left.
+    pub(super) fn tell_departure(&mut self, id: SessionId, session: &Session) {
+        let seen = self.presence_seen_of(id, session).into_iter();
+        let to = seen.filter(|(_, data)| data.is_some()).map(|(other, _)| other).collect();
+        let user = session.user.clone();
+        self.tell_at_once(to, Delivery::Presence { session: id, user, data: None });
+        if session.repo.is_none() {
+            self.tell_presence_to_peers(id, &session.rights, None);
+        }
     }
 
     /// Tells sessions something that no save has to go before.
@@ -281,8 +315,12 @@ impl Workspace {
     }
 
     fn show_presence_of_others(&mut self, id: SessionId) {
+        let Some(me) = self.sessions.get(&id) else {
+            return;
+        };
         let shown = |(other, session): (&SessionId, &Session)| {
-            let data = session.presence.clone().filter(|_| *other != id)?;
+            let meets = *other != id && session.presence.is_some() && self.may_meet(session, me);
+            let data = meets.then(|| session.presence_for(me)).flatten()?;
             Some((*other, session.user.clone(), data))
         };
         let others: Vec<_> = self.sessions.iter().filter_map(shown).collect();

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use automerge::ChangeHash;
 
@@ -12,6 +13,7 @@ use crate::workspace::commit::MessageId;
 use crate::workspace::effect::{SaveId, Ticket};
 use crate::workspace::recover::{Recovered, Unavailable};
 use crate::workspace::repo::RepoRequest;
+use crate::workspace::rights::Rights;
 use crate::workspace::trigger::{Pattern, TriggerId};
 
 /// One thing that happened. A turn of a workspace takes one or many of them in order.
@@ -23,6 +25,15 @@ pub enum Input {
         session: SessionId,
         /// Whose client it is, as the server knows him; stamped on commits and presence.
         user: String,
+        /// What it may do.
+        rights: Arc<Rights>,
+    },
+    /// A client may do something else from now on.
+    Entitle {
+        /// Its session.
+        session: SessionId,
+        /// What it may do.
+        rights: Arc<Rights>,
     },
     /// A client left, or its socket died.
     Detach {
@@ -52,6 +63,8 @@ pub enum Input {
         ticket: Ticket,
         /// What is wanted.
         ask: Ask,
+        /// What whoever asks may do.
+        rights: Arc<Rights>,
     },
     /// Server code wants to know of changes at a path.
     Watch {

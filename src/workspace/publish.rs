@@ -6,15 +6,18 @@ use super::effect::{Delivery, Effect};
 use super::input::Cursor;
 use super::session::{JsonStand, Stand};
 use super::store::Committed;
-use super::{StoreKey, Workspace};
+use super::{StoreKey, View, Workspace};
 use crate::document::SyncMessage;
 use crate::ids::SessionId;
+use crate::json::between;
 
 /// Who is told what of a commit.
 #[derive(Debug, Default)]
 struct Audience {
     plain: Vec<SessionId>,
     with_cursor: Vec<SessionId>,
+    /// JSON clients that see only a part of it, and whether with a cursor.
+    partial: Vec<(View, bool, Vec<SessionId>)>,
     /// JSON clients to whom the store is new.
     new_to_it: Vec<SessionId>,
     crdt: Vec<SessionId>,
@@ -22,6 +25,18 @@ struct Audience {
     author: Vec<SessionId>,
     /// Peers that want to hear what this place holds.
     watching: Vec<SessionId>,
+}
+
+impl Audience {
+    fn add_partial(&mut self, view: View, with_cursor: bool, id: SessionId) {
+        let same = |(other, cursor, _): &&mut (View, bool, Vec<SessionId>)| {
+            *other == view && *cursor == with_cursor
+        };
+        match self.partial.iter_mut().find(same) {
+            Some((_, _, to)) => to.push(id),
+            None => self.partial.push((view, with_cursor, vec![id])),
+        }
+    }
 }
 
 impl Workspace {
@@ -51,6 +66,7 @@ impl Workspace {
             new_to_it: Vec::new(),
             ..audience
         };
+        self.publish_parts(key, made, audience.partial);
         let cursor = Cursor { seq, heads: made.commit.heads.clone() };
         let news = [
             patch(audience.plain, None),
@@ -65,6 +81,29 @@ impl Workspace {
         }
         self.tell_own_heads(audience.watching, key, made);
         self.serve_wanted(key);
+    }
+
+    /// Tells those who see only a part what has changed in it. They are told the seq, if nothing
+    /// has.
+    fn publish_parts(
+        &mut self,
+        key: &StoreKey,
+        made: &Committed,
+        partial: Vec<(View, bool, Vec<SessionId>)>,
+    ) {
+        let (store, seq) = (&key.name, made.commit.seq);
+        let identity = self.config.store(store).policy.identity;
+        for (view, with_cursor, to) in partial {
+            let patch = between(&view.of(&made.before), &view.of(&made.after), &identity);
+            let cursor = Cursor { seq, heads: made.commit.heads.clone() };
+            let delivery = Delivery::Patch {
+                store: store.clone(),
+                seq,
+                patch: Arc::new(patch),
+                cursor: with_cursor.then_some(cursor),
+            };
+            self.outbox.publish(key, seq, Effect::Deliver { to, delivery });
+        }
     }
 
     fn audience(
@@ -95,6 +134,11 @@ impl Workspace {
                 Some(Stand::Json(JsonStand { told: told @ Some(_), .. })) => {
                     *told = Some(made.commit.seq);
                     let with_cursor = session.caps.cursor;
+                    let view = session.rights.reading(&key.name);
+                    if !view.is_whole() {
+                        audience.add_partial(view, with_cursor, *id);
+                        continue;
+                    }
                     if with_cursor { &mut audience.with_cursor } else { &mut audience.plain }
                         .push(*id);
                 }

@@ -13,6 +13,9 @@ pub enum Refusal {
     /// There is no such store, and none is created.
     #[error("there is no such store")]
     NoStore,
+    /// What is there may be read, but this may not be done with it.
+    #[error("you may not do this here")]
+    Forbidden,
     /// The store cannot be read from the log at the moment.
     #[error("the store cannot be loaded: {0}")]
     Unavailable(String),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use automerge::ChangeHash;
 
 use super::effect::Delivery;
-use super::{Refusal, Workspace};
+use super::{Refusal, Rights, Workspace};
 use crate::ids::{DocumentId, Millis, SessionId, StoreName};
 use crate::json::{Json, Object};
 pub(super) use documents::Documents;
@@ -204,6 +204,14 @@ pub(super) struct RepoSession {
     wanted: BTreeSet<DocumentId>,
     /// What it shows of itself, by store; where it shows anything, it is shown others.
     shows: BTreeMap<StoreName, Object>,
+}
+
+impl RepoSession {
+    /// What it shows of itself in stores that these rights show in full.
+    pub(super) fn shown_to(&self, rights: &Rights) -> Option<Json> {
+        let seen = self.shows.iter().filter(|(store, _)| rights.reading(store).is_whole());
+        ephemeral::all_shown(&seen.map(|(_, channels)| channels).collect::<Vec<_>>())
+    }
 }
 
 impl Workspace {

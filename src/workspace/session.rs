@@ -1,12 +1,14 @@
 //! One attached client: how it wants to be spoken to, and where it stands in every store.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use automerge::ChangeHash;
 
 use super::StoreKey;
 use super::input::{Burden, Caps, Request};
 use super::repo::RepoSession;
+use super::rights::Rights;
 use super::store::{Store, Unknown};
 use crate::document::{State, SyncSession};
 use crate::ids::{Seq, StoreName};
@@ -16,6 +18,7 @@ use crate::json::Json;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) user: String,
+    pub(super) rights: Arc<Rights>,
     /// Whether it said hello: nothing is sent before.
     pub(super) greeted: bool,
     pub(super) caps: Caps,
@@ -82,9 +85,10 @@ struct Line {
 }
 
 impl Session {
-    pub(super) fn new(user: String) -> Self {
+    pub(super) fn new(user: String, rights: Arc<Rights>) -> Self {
         Self {
             user,
+            rights,
             greeted: false,
             caps: Caps::default(),
             only: None,
@@ -96,9 +100,19 @@ impl Session {
         }
     }
 
-    /// Whether it wants to hear of this store.
+    /// Whether it wants to hear of this store, and may.
     pub(super) fn follows(&self, store: &StoreName) -> bool {
-        self.greeted && self.only.as_ref().is_none_or(|only| only.contains(store))
+        let wants = self.only.as_ref().is_none_or(|only| only.contains(store));
+        self.greeted && wants && self.rights.reads(store)
+    }
+
+    /// What of its presence another session sees: nothing that is shown in a store of which
+    /// that one may not read all.
+    pub(super) fn presence_for(&self, other: &Self) -> Option<Json> {
+        match &self.repo {
+            Some(peer) if !other.rights.is_all() => peer.shown_to(&other.rights),
+            _ => self.presence.clone(),
+        }
     }
 
     /// Where it stands as a JSON client, unless it speaks Automerge in this store.

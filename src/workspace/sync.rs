@@ -6,6 +6,7 @@ use automerge::ChangeHash;
 
 use super::edit::Making;
 use super::effect::Delivery;
+use super::rights::Wanted;
 use super::session::{Session, Stand};
 use super::store::Store;
 use super::{ActorTaken, Dialect, Origin, Refusal, Slot, StoreKey, Workspace};
@@ -18,7 +19,7 @@ impl Workspace {
     /// Takes an Automerge sync message.
     pub(super) fn sync(&mut self, id: SessionId, name: &StoreName, message: &[u8], now: Millis) {
         let key = self.key(name, Some(id));
-        if let Err(refusal) = self.store(&key) {
+        if let Err(refusal) = self.store_for(&self.rights(id), &key, Wanted::Follow) {
             self.complain(id, Some(name.to_string()), refusal);
             return;
         }
@@ -33,10 +34,17 @@ impl Workspace {
         &mut self,
         id: SessionId,
         key: &StoreKey,
-        incoming: Incoming,
+        mut incoming: Incoming,
         dialect: Dialect,
         now: Millis,
     ) {
+        let rights = self.rights(id);
+        if let Err(refusal) = self.authorize(&rights, key, Wanted::Follow) {
+            return self.complain(id, Some(key.name.to_string()), refusal);
+        }
+        // What it reads goes on; what it brings is left outside.
+        let forbidden = self.authorize(&rights, key, Wanted::Bring).is_err();
+        let forbidden = forbidden && incoming.leave_changes();
         let (Some(session), Some(Slot::Loaded(store))) =
             (self.sessions.get_mut(&id), self.stores.get_mut(key))
         else {
@@ -68,6 +76,9 @@ impl Workspace {
         };
         let origin = Origin { user, session: Some(id), dialect, id: None };
         self.take_received(id, key, received, before, origin, now);
+        if forbidden {
+            self.complain(id, Some(key.name.to_string()), Refusal::Forbidden);
+        }
         self.answer_sync(id, key);
     }
 

@@ -8,6 +8,7 @@
 mod actors;
 mod client;
 mod repo;
+mod rights;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -150,7 +151,11 @@ impl World {
     fn connect(&mut self, client: usize) {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.give(vec![Input::Attach { session, user: "u".to_owned() }]);
+        self.give(vec![Input::Attach {
+            session,
+            user: "u".to_owned(),
+            rights: Arc::new(Rights::all()),
+        }]);
         let requests = self.clients[client].connect(session);
         self.say(client, requests);
     }
@@ -312,7 +317,13 @@ fn greeted(stored: Stored) -> Workspace {
     let session = SessionId(1);
     let hello = Hello { caps: Caps { ack: true, ..Caps::default() }, ..Hello::default() };
     let greet = Input::say(session, Request::Hello(hello));
-    workspace.handle(vec![Input::Attach { session, user: "u".to_owned() }, greet], Millis(1));
+    workspace.handle(
+        vec![
+            Input::Attach { session, user: "u".to_owned(), rights: Arc::new(Rights::all()) },
+            greet,
+        ],
+        Millis(1),
+    );
     let result = Recovered::build(Arc::new(config), stored).map(Box::new);
     let store = STORE.parse().unwrap();
     workspace.handle(vec![Input::Loaded { store, result }], Millis(1));
@@ -398,7 +409,7 @@ fn stores_that_cannot_be_loaded_hold_up_nobody() {
     let seqs = names.iter().map(|name| (name.clone(), 0)).collect();
     let hello = Request::Hello(Hello { seqs, caps, ..Hello::default() });
     let say = Input::say(session, hello.clone());
-    let attach = Input::Attach { session, user: String::new() };
+    let attach = Input::Attach { session, user: String::new(), rights: Arc::new(Rights::all()) };
     assert_eq!(workspace.handle(vec![attach, say], Millis(1)).len(), 2);
     let fail = |store: &StoreName| Input::Loaded {
         store: store.clone(),
@@ -451,7 +462,7 @@ fn an_edit_on_what_has_never_been_is_stale() {
     let caps = Caps { ack: true, ..Caps::default() };
     let mut hello = Hello { caps, ..Hello::default() };
     hello.seqs.insert(STORE.parse().unwrap(), 0);
-    let attach = Input::Attach { session, user: "u".to_owned() };
+    let attach = Input::Attach { session, user: "u".to_owned(), rights: Arc::new(Rights::all()) };
     workspace.handle(vec![attach, Input::say(session, Request::Hello(hello))], Millis(1));
     let chain = ["a", "b", "c"].map(|id| add(session, id));
     let effects = workspace.handle(chain.into(), Millis(1));

@@ -6,7 +6,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long a message that must come may take; only a failing test waits for it.
@@ -35,11 +37,21 @@ impl Socket {
         Self::try_connect(url).await.unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
-    pub(crate) async fn try_connect(
+    pub(crate) async fn try_connect(url: &str) -> Result<Self, Error> {
+        Self::try_connect_with(url, &[]).await.map(|(socket, _)| socket)
+    }
+
+    /// The same with these headers; also gives the answer of the server.
+    pub(crate) async fn try_connect_with(
         url: &str,
-    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
-        let (stream, _) = connect_async(url).await?;
-        Ok(Self { stream, kept: std::collections::VecDeque::new() })
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Self, Response), Error> {
+        let mut request = url.into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let (stream, response) = connect_async(request).await?;
+        Ok((Self { stream, kept: std::collections::VecDeque::new() }, response))
     }
 
     /// Sends text as it is. What a dead socket does with it is for `hear` to find out.

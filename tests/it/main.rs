@@ -11,6 +11,7 @@
     reason = "a test that meets what it does not expect stops there, and says what it met"
 )]
 
+mod auth;
 mod bombs;
 mod burst;
 mod cli;

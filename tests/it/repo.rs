@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use statehouse::ids::{DocumentId, Millis, Seq, SessionId};
 use statehouse::workspace::repo::{RepoDelivery, RepoRequest, SenderId, StorageId};
-use statehouse::workspace::{Delivery, Effect, Input, Opening, Request, Workspace};
+use statehouse::workspace::{Delivery, Effect, Input, Opening, Request, Rights, Workspace};
 
 use crate::node::{assert_orderly, available, play};
 use crate::server::Server;
@@ -340,7 +340,7 @@ fn a_join_is_answered_before_any_document_is_loaded() {
     let say = |request| Input::say(session, Request::Repo(request));
     let message = [0x42, 0, 0, 0, 0].to_vec();
     let turn = vec![
-        Input::Attach { session, user: "u".to_owned() },
+        Input::Attach { session, user: "u".to_owned(), rights: Arc::new(Rights::all()) },
         say(RepoRequest::Join { name: SenderId("client".into()), storage: None }),
         say(RepoRequest::Document { document, message }),
     ];

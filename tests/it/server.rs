@@ -39,6 +39,16 @@ impl Server {
         server
     }
 
+    /// A server with this configuration, and with these variables in its environment.
+    pub(crate) fn with_variables(config: &str, variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::prepared();
+        std::fs::write(server.folder.path().join("statehouse.toml"), config).unwrap();
+        if let Err(said) = server.try_start_again(variables) {
+            panic!("the server did not say that it listens: {said}");
+        }
+        server
+    }
+
     /// A server that has yet to be started, without a configuration.
     pub(crate) fn prepared() -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use super::file::File;
 
 const PREFIX: &str = "STATEHOUSE_";
 /// Variables that are read elsewhere: flags of the command line.
-const FLAGS: &[&str] = &["CONFIG", "LOG", "LOG_FORMAT", "SERVER"];
+const FLAGS: &[&str] = &["CONFIG", "LOG", "LOG_FORMAT", "SERVER", "TOKEN"];
 
 /// Sets in the table what the environment says.
 pub(super) fn overlay(

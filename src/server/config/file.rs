@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::auth::AuthTable;
 use super::limits::LimitsTable;
 use super::webhooks::{TriggerTable, WebhooksTable};
 use super::{Config, ConfigError};
@@ -23,6 +24,7 @@ pub(super) struct File {
     durability: Option<DurabilityName>,
     create_stores: Option<bool>,
     origins: Option<Vec<String>>,
+    auth: Option<AuthTable>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
@@ -109,6 +111,7 @@ impl File {
             listen: self.listen.unwrap_or(otherwise.listen),
             data: self.data.unwrap_or(otherwise.data),
             insecure: otherwise.insecure,
+            auth: self.auth.map(AuthTable::into_config).transpose()?,
             origins: self.origins.unwrap_or(otherwise.origins),
             limits: self.limits.for_server()?,
             webhooks,

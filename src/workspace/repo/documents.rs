@@ -9,6 +9,7 @@ use crate::ids::{DocumentId, Millis, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::workspace::edit::Making;
 use crate::workspace::effect::{Delivery, Effect};
+use crate::workspace::rights::Wanted;
 use crate::workspace::session::Stand;
 use crate::workspace::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
 
@@ -65,9 +66,15 @@ impl Workspace {
         Some(StoreKey { name, owner: None })
     }
 
-    /// Sees to it that the store of a document is loaded, if there is one.
-    pub(in crate::workspace) fn ready_for_document(&mut self, document: DocumentId) -> Ready {
-        self.document_key(document).map_or(Ready::Now, |key| self.require(&key))
+    /// Sees to it that the store of a document is loaded, if there is one that the session may
+    /// follow.
+    pub(in crate::workspace) fn ready_for_document(
+        &mut self,
+        id: SessionId,
+        document: DocumentId,
+    ) -> Ready {
+        let rights = self.rights(id);
+        self.document_key(document).map_or(Ready::Now, |key| self.require_for(&rights, &key))
     }
 
     /// Takes a sync message about a document; gives it back if the store has to be loaded first.
@@ -93,6 +100,16 @@ impl Workspace {
             self.miss(id, document, &incoming);
             return None;
         };
+        let is_there = self.stores.contains_key(&key);
+        let wanted = if is_there { Wanted::Follow } else { Wanted::Bring };
+        if self.authorize(&self.rights(id), &key, wanted).is_err() {
+            // The answer is the same whether or not it is there.
+            if incoming.has_heads() && !document.is_derived() {
+                self.complain(id, Some(document.to_string()), Refusal::Forbidden);
+            }
+            self.miss(id, document, &incoming);
+            return None;
+        }
         if matches!(self.require(&key), Ready::Later) {
             return Some(message);
         }
@@ -137,9 +154,13 @@ impl Workspace {
         if !store.document.heads().is_empty() {
             return true;
         }
-        if key.name.as_str().parse::<DocumentId>().is_ok() {
+        let own = key.name.as_str().parse::<DocumentId>().is_ok();
+        if own || self.authorize(&self.rights(id), key, Wanted::Bring).is_err() {
             return false;
         }
+        let Ok(store) = self.store(key) else {
+            return false;
+        };
         let before = store.document.json();
         let (name, initial) = (store.config.name.clone(), store.config.initial.clone());
         let begun = crate::document::begin(&mut store.document, &name, &initial);
@@ -190,7 +211,8 @@ impl Workspace {
             return;
         }
         let seq = store.seq();
-        let waiting = self.documents.wanted.remove(&document).unwrap_or_default();
+        let mut waiting = self.documents.wanted.remove(&document).unwrap_or_default();
+        waiting.retain(|id, _| self.authorize(&self.rights(*id), key, Wanted::Follow).is_ok());
         // Each message is the same for all who read it.
         for reads_documents in [true, false] {
             let mut to = Vec::new();

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Ephemeral, PresenceWord, RepoDelivery, SenderId};
-use crate::ids::{SessionId, StoreName};
+use crate::ids::{DocumentId, SessionId, StoreName};
 use crate::json::{Json, JsonError, Object};
 use crate::limits;
 use crate::workspace::effect::Delivery;
 use crate::workspace::session::Session;
-use crate::workspace::{Refusal, StoreKey, Workspace};
+use crate::workspace::{Refusal, Rights, StoreKey, Workspace};
 
 /// What was heard of every run of a peer's program. Peers pass on what they hear, so the same
 /// message comes back by many ways.
@@ -70,10 +70,13 @@ impl Workspace {
                 && key.as_ref().is_some_and(|key| session.stands.contains_key(key))
         };
         let open = self.sessions.iter().filter(|(_, session)| opened(session)).map(|(id, _)| *id);
+        if !self.may_hear(id, ephemeral.document) {
+            return;
+        }
         // Who waited for the document may have it open by now: each is told once.
         let to: BTreeSet<SessionId> = open
             .chain(self.documents.wanting(ephemeral.document))
-            .filter(|other| *other != id)
+            .filter(|other| *other != id && self.may_hear(*other, ephemeral.document))
             .collect();
         let to = to.into_iter().collect();
         self.tell_at_once(to, Delivery::Repo(RepoDelivery::Ephemeral(Arc::clone(ephemeral))));
@@ -98,21 +101,66 @@ impl Workspace {
             PresenceWord::Goodbye => drop(shows.remove(&key.name)),
             word => shown(shows.entry(key.name.clone()).or_default(), word),
         }
-        let together = all_shown(&shows);
+        let together = all_shown(&shows.values().collect::<Vec<_>>());
         let large = together.as_ref().is_some_and(|together| together.encoded_len() > bytes_max);
         if large || shows.len() > limits::PRESENCE_STORES_MAX {
             let refusal = JsonError::TooLarge.into();
             return self.complain(id, Some(key.name.to_string()), refusal);
         }
-        peer.shows = shows;
-        let user = session.user.clone();
-        if session.presence != together {
-            session.presence.clone_from(&together);
-            self.tell_presence(id, &user, together);
-        }
+        self.show(id, shows);
         if *word != PresenceWord::Goodbye {
             self.show_others(id, &key.name, is_new);
         }
+    }
+
+    /// A peer shows this of itself from now on: whoever sees another presence is told.
+    fn show(&mut self, id: SessionId, shows: BTreeMap<StoreName, Object>) {
+        let before: BTreeMap<_, _> = self.presence_seen(id).into_iter().collect();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.presence = all_shown(&shows.values().collect::<Vec<_>>());
+        if let Some(peer) = &mut session.repo {
+            peer.shows = shows;
+        }
+        let user = session.user.clone();
+        let mut news: Vec<(Option<Json>, Vec<SessionId>)> = Vec::new();
+        for (other, data) in self.presence_seen(id) {
+            if before.get(&other) == Some(&data) {
+                continue;
+            }
+            match news.iter_mut().find(|(said, _)| *said == data) {
+                Some((_, to)) => to.push(other),
+                None => news.push((data, vec![other])),
+            }
+        }
+        for (data, to) in news {
+            self.tell_at_once(to, Delivery::Presence { session: id, user: user.clone(), data });
+        }
+    }
+
+    /// Takes back what a session shows in stores that it may not read any more.
+    pub(in crate::workspace) fn hide_presence(&mut self, id: SessionId, rights: &Rights) {
+        let Some(peer) = self.peer(id) else {
+            return;
+        };
+        let mut shows = peer.shows.clone();
+        shows.retain(|store, _| rights.reads(store));
+        if shows != peer.shows {
+            self.show(id, shows);
+        }
+    }
+
+    /// Whether a session may hear what is said about a document, and say something. Of one that
+    /// is not there, only who may read everything knows which store it could be, unless it is
+    /// named by its own id.
+    fn may_hear(&self, id: SessionId, document: DocumentId) -> bool {
+        let rights = self.rights(id);
+        if let Some(key) = self.document_key(document) {
+            return rights.reading(&key.name).is_whole();
+        }
+        let name = document.to_string().parse().ok().filter(|_| !document.is_derived());
+        rights.is_all() || name.is_some_and(|name| rights.reading(&name).is_whole())
     }
 
     /// Shows a peer the sessions of other dialects: all of them when it is new, and later that
@@ -136,11 +184,13 @@ impl Workspace {
     pub(in crate::workspace) fn tell_presence_to_peers(
         &mut self,
         id: SessionId,
+        rights: &Rights,
         data: Option<&Json>,
     ) {
         let mut by_store: BTreeMap<StoreName, Vec<SessionId>> = BTreeMap::new();
         for (other, session) in &self.sessions {
-            for store in session.repo.iter().flat_map(|peer| peer.shows.keys()) {
+            let shows = session.repo.iter().flat_map(|peer| peer.shows.keys());
+            for store in shows.filter(|store| rights.reads(store)) {
                 by_store.entry(store.clone()).or_default().push(*other);
             }
         }
@@ -182,8 +232,8 @@ fn shown(channels: &mut Object, word: &PresenceWord) {
 }
 
 /// The channels of all documents as one object: in other dialects a session shows one thing.
-fn all_shown(shows: &BTreeMap<StoreName, Object>) -> Option<Json> {
-    let channels = shows.values().flat_map(Object::iter);
+pub(super) fn all_shown(shows: &[&Object]) -> Option<Json> {
+    let channels = shows.iter().flat_map(|channels| channels.iter());
     let together = channels.map(|(channel, value)| (Arc::clone(channel), value.clone())).collect();
     (!shows.is_empty()).then_some(Json::Object(together))
 }

@@ -8,6 +8,7 @@ use super::{RemoteHeads, RepoDelivery, StorageId};
 use crate::ids::{DocumentId, Millis, SessionId, StoreName};
 use crate::limits;
 use crate::workspace::effect::{Delivery, Effect};
+use crate::workspace::rights::Wanted;
 use crate::workspace::store::Committed;
 use crate::workspace::{Refusal, StoreKey, Workspace};
 
@@ -148,6 +149,9 @@ impl Workspace {
         let Some(key) = self.document_key(document) else {
             return;
         };
+        if self.authorize(&self.rights(id), &key, Wanted::Follow).is_err() {
+            return;
+        }
         let wanted = heads.into_iter().filter(|(id, _)| self.remote.subscribers.contains_key(id));
         let clamped = wanted.map(|(id, RemoteHeads { mut heads, time })| {
             heads.sort_unstable();

@@ -26,7 +26,11 @@ impl Replica {
     fn join_again(self, workspace: &mut Workspace, session: u64, user: &str) -> Self {
         let sync = StockSession::default();
         let mut replica = Self { session: SessionId(session), sync, ..self };
-        let attach = Input::Attach { session: replica.session, user: user.to_owned() };
+        let attach = Input::Attach {
+            session: replica.session,
+            user: user.to_owned(),
+            rights: Arc::new(Rights::all()),
+        };
         let sync = replica.sync.generate(&replica.document).unwrap();
         let caps = Caps { ready: true, ..Caps::default() };
         let sync = BTreeMap::from([(STORE.parse().unwrap(), sync)]);

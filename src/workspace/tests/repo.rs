@@ -63,7 +63,11 @@ impl Place {
     }
 
     fn join(&mut self, session: u64, name: &str) -> Vec<(SessionId, Told)> {
-        let attach = Input::Attach { session: SessionId(session), user: "u".to_owned() };
+        let attach = Input::Attach {
+            session: SessionId(session),
+            user: "u".to_owned(),
+            rights: Arc::new(Rights::all()),
+        };
         let (name, storage) = (SenderId(name.into()), Some(StorageId(name.into())));
         let join = Request::Repo(RepoRequest::Join { name, storage });
         self.give(vec![attach, Input::say(SessionId(session), join)])
