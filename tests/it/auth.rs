@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use crate::client::{Heard, Socket};
 use crate::server::{Server, statehouse};
-use guest::{CONFIG, Line, grant, start, token, token_for};
+use guest::{CONFIG, Line, SECRET, grant, start, token, token_for};
 
 /// The status with which a socket is refused.
 async fn refused(url: &str, headers: &[(&'static str, &str)]) -> u16 {
@@ -292,6 +292,59 @@ fn a_server_with_tokens_may_be_reached() {
     let (code, said) = serve("[auth]\nalgorithms = [\"HS256\"]\nsecret = \"short-but-secret\"\n");
     assert_eq!(code, Some(2));
     assert!(said.contains("at least 32 bytes") && !said.contains("short-but-secret"), "{said}");
+}
+
+/// What the command line makes, the server takes, and the command line shows it.
+#[test]
+fn the_command_line_makes_tokens_and_shows_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let keys = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let (private, public) = (keys.join("ed25519.pem"), keys.join("ed25519.pub.pem"));
+    let by_key = format!("[auth]\nalgorithms = [\"EdDSA\"]\nkey_file = {public:?}\n");
+    for (config, key, file) in
+        [(CONFIG, "--secret-file", &secret), (&*by_key, "--key-file", &private)]
+    {
+        let server = Server::with_config(config);
+        let run = |token: Option<&str>, args: &[&str]| {
+            let mut command = statehouse();
+            command.args(args).env("STATEHOUSE_SERVER", server.url());
+            if let Some(token) = token {
+                command.env("STATEHOUSE_TOKEN", token);
+            }
+            let output = command.output().unwrap();
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            (output.status.code(), said.trim().to_owned())
+        };
+        let new = |more: &[&str]| {
+            let file = file.to_str().unwrap();
+            let args = ["token", "new", key, file, "--sub", "ann", "--issuer", "tests"];
+            let (code, token) = run(None, &[&args, more].concat());
+            assert_eq!(code, Some(0), "{token}");
+            token
+        };
+        let writes = new(&["--workspace", "acme", "--store", "notes*"]);
+        let reads = new(&["--workspace", "acme", "--read-only", "--path", "/a"]);
+        let (set, get) =
+            (["set", "acme/notes", r#"{"a":1,"b":2}"#], ["get", "acme/notes", "--raw"]);
+        assert_eq!(run(None, &set).0, Some(5));
+        assert_eq!(run(Some("a.b.c"), &set).0, Some(5));
+        assert_eq!(run(Some(&reads), &set).0, Some(5));
+        assert_eq!(run(Some(&writes), &set).0, Some(0));
+        assert_eq!(run(Some(&writes), &get), (Some(0), r#"{"a":1,"b":2}"#.to_owned()));
+        assert_eq!(run(Some(&reads), &get), (Some(0), r#"{"a":1}"#.to_owned()));
+        assert_eq!(run(Some(&writes), &["get", "other/notes"]).0, Some(5));
+        assert_eq!(run(Some(&writes), &["get", "acme/board"]).0, Some(5));
+        let (code, said) = run(Some(&reads), &["token", "inspect"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let grant = json!([
+            {"workspaces": ["acme"], "stores": ["*"], "read": true, "write": false, "paths": ["/a"]}
+        ]);
+        assert_eq!((code, &said["claims"]["statehouse"]), (Some(0), &grant));
+        let help = run(Some(&reads), &["get", "--help"]).1;
+        assert!(help.contains("STATEHOUSE_TOKEN") && !help.contains(&reads), "{help}");
+    }
 }
 
 /// How long a line is listened to for what should not come.

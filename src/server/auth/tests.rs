@@ -321,24 +321,29 @@ fn a_public_key_is_no_secret() {
     }
 }
 
+/// The public key as a member of a set, under this name.
+fn named(id: &str, more: Value) -> Value {
+    // The last 32 bytes of the DER are the key (RFC 8410).
+    let text = std::str::from_utf8(ED_PUBLIC).unwrap();
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(body).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
+    let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": id});
+    let Value::Object(more) = more else { panic!("members") };
+    key.as_object_mut().unwrap().extend(more);
+    key
+}
+
+/// A token that is signed by the key of this name.
+fn signed_by(id: &str) -> String {
+    let private = EncodingKey::from_ed_pem(ED_PRIVATE).unwrap();
+    let head = json!({"alg": "EdDSA", "kid": id}).to_string();
+    sign_text(&head, &good().to_string(), &private, Algorithm::EdDSA)
+}
+
 /// Sets of keys: by name, for their own algorithm and use, and no secrets.
 #[test]
 fn a_key_of_a_set_is_found_by_its_name() {
-    // The last 32 bytes of the DER are the key (RFC 8410).
-    let x = |pem: &[u8]| {
-        let text = std::str::from_utf8(pem).unwrap();
-        let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-        let der = STANDARD.decode(body).unwrap();
-        URL_SAFE_NO_PAD.encode(&der[der.len() - 32..])
-    };
-    let key = json!({"kty": "OKP", "crv": "Ed25519", "x": x(ED_PUBLIC)});
-    let named = |id: &str, more: Value| {
-        let mut key = key.clone();
-        let members = key.as_object_mut().unwrap();
-        members.insert("kid".to_owned(), json!(id));
-        members.extend(more.as_object().unwrap().clone());
-        key
-    };
     let oct = json!({"kty": "oct", "kid": "oct", "k": encode(SECRET), "alg": "HS256"});
     let keys = json!({"keys": [
         named("a", json!({})), named("for encryption", json!({"use": "enc"})),
@@ -489,4 +494,54 @@ fn keys_that_are_none_keep_the_server_from_starting() {
     assert!(refused(&absent).contains("/nonexistent/keys"));
     let said = format!("{:?}", with_secret());
     assert!(!said.contains(SECRET), "{said}");
+}
+
+/// Answers requests for a set of keys, with what it is at the moment; counts them.
+async fn serve_keys(keys: Arc<std::sync::Mutex<Option<Value>>>, asked: Arc<AtomicU64>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys.json", listener.local_addr().unwrap());
+    let answer = move || {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let keys = keys.lock().unwrap().clone();
+        async move { keys.map(|keys| keys.to_string()).ok_or(StatusCode::BAD_GATEWAY) }
+    };
+    let routes = axum::Router::new().route("/keys.json", axum::routing::get(answer));
+    drop(tokio::spawn(async move { axum::serve(listener, routes).await }));
+    url
+}
+
+#[tokio::test]
+async fn keys_at_an_address_are_asked_for_when_they_are_needed_and_not_more() {
+    let set = |ids: &[&str]| {
+        let keys: Vec<Value> = ids.iter().map(|id| named(id, json!({}))).collect();
+        Some(json!({ "keys": keys }))
+    };
+    let served = Arc::new(std::sync::Mutex::new(set(&["a"])));
+    let asked = Arc::new(AtomicU64::new(0));
+    let url = serve_keys(Arc::clone(&served), Arc::clone(&asked)).await;
+    let (auth, clock) = open(&config(Signing::EdDsa, KeySource::JwksUrl(url)));
+    let keeping = tokio::spawn(Arc::clone(&auth).keep());
+    let judge = async |id: &str| auth.check(&Secret::new(&signed_by(id))).await.map(|_pass| ());
+    let unknown = Err(AuthError::Invalid("its key is not known"));
+    assert_eq!(judge("a").await, Ok(()), "whoever comes first waits for the keys");
+    let first = asked.load(Ordering::Relaxed);
+    // Names that nobody knows do not make it ask and ask.
+    for _ in 0..20 {
+        assert_eq!(judge("b").await, unknown);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), first);
+    // A new key is found when it is needed, some time later.
+    *served.lock().unwrap() = set(&["b"]);
+    clock.set(NOW * 1_000 + limits::JWKS_REFRESH_MS_MIN);
+    assert_eq!(judge("b").await, Ok(()));
+    assert_eq!(judge("a").await, unknown, "what is not in the set any more is gone");
+    // While there is no answer, the last one counts.
+    *served.lock().unwrap() = None;
+    auth.refresh_keys().await;
+    assert_eq!(judge("b").await, Ok(()));
+    *served.lock().unwrap() = Some(json!({"keys": "none"}));
+    auth.refresh_keys().await;
+    assert_eq!(judge("b").await, Ok(()));
+    assert!(asked.load(Ordering::Relaxed) >= first + 3);
+    keeping.abort();
 }

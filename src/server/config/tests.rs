@@ -238,3 +238,30 @@ fn a_file_that_is_not_there_is_an_error() {
     let error = Config::read(Some(Path::new("/nonexistent/x.toml")), []).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/x.toml"));
 }
+
+#[test]
+fn who_is_let_in_is_said_once_and_fits() {
+    let auth = |rest: &str| format!("[auth]\n{rest}");
+    let (hs, ed) = ("algorithms = [\"HS256\"]\n", "algorithms = [\"EdDSA\", \"RS256\"]\n");
+    let config = read(&auth(&format!("{ed}jwks_url = \"https://keys\"\nclaim = \"x\"")), &[]);
+    let config = config.unwrap().auth.unwrap();
+    assert_eq!((config.signing.len(), config.claim.as_str()), (2, "x"));
+    let config = read(&auth(&format!("{hs}secret = \"s3cret\"")), &[]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert_eq!(config.auth.unwrap().claim, "statehouse");
+    let one = "it has one of secret, secret_file, key_file, jwks_file, jwks_url";
+    refused(&auth(hs), one);
+    refused(&auth(&format!("{hs}secret = \"a\"\nsecret_file = \"b\"")), one);
+    refused(&auth("secret = \"a\""), "name at least one");
+    refused(&auth("algorithms = [\"none\"]\nsecret = \"a\""), "unknown variant `none`");
+    refused(&auth(&format!("{ed}secret = \"a\"")), "a secret is for HS256 alone");
+    refused(&auth(&format!("{hs}key_file = \"a\"")), "a secret is for HS256 alone");
+    refused(&auth(&format!("{ed}jwks_url = \"file:///etc/keys\"")), "begins with https://");
+    refused(&auth(&format!("{ed}jwks = \"a\"")), "unknown field `jwks`");
+    let environment = [
+        ("STATEHOUSE_AUTH__ALGORITHMS", "[\"HS256\"]"),
+        ("STATEHOUSE_AUTH__SECRET_FILE", "secret"),
+        ("STATEHOUSE_TOKEN", "of a client"),
+    ];
+    assert!(read("", &environment).unwrap().auth.is_some());
+}
