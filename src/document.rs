@@ -6,6 +6,7 @@
 //! speaks from costs what has changed since.
 
 mod author;
+mod frozen;
 mod genesis;
 mod guard;
 mod intake;
@@ -23,6 +24,7 @@ use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 
 pub use author::author;
+pub use frozen::Frozen;
 pub use genesis::{begin, genesis, genesis_heads};
 pub use intake::Foreign;
 pub use policy::{PathPattern, Policy, Strings};

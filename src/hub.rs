@@ -219,6 +219,11 @@ impl Hub {
         Arc::clone(&self.owner.shared.calls)
     }
 
+    /// The machine that it runs on.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.owner.shared.config.host
+    }
+
     /// What the hub holds at the moment.
     pub fn holding(&self) -> Holding {
         let (workspaces, bytes) = self.owner.shared.directory.holding();

@@ -218,6 +218,38 @@ pub const TICKET_MS_MAX: u64 = 30_000;
 pub const TICKETS_PER_USER_MAX: usize = 64;
 /// Tickets of all users that are waiting to be used.
 pub const TICKETS_MAX: usize = 10_000;
+/// Time in which the body of an HTTP request must be there, from its first byte, in milliseconds.
+pub const BODY_MS_MAX: u64 = 120_000;
+/// Bytes of a body beyond its limit that are read and thrown away, so that the answer is heard.
+pub const BODY_SURPLUS_BYTES_MAX: usize = 64 << 20;
+/// What a client that is told to come later is told to wait, in seconds.
+pub const RETRY_AFTER_S: u64 = 1;
+/// Entity tags in one condition of an HTTP request; those beyond are as if they were not there.
+pub const CONDITION_TAGS_MAX: usize = 16;
+/// Heads that are written out in an entity tag, or in the id of an event; of a state with more
+/// there is only a hash, or the seq.
+pub const TAG_HEADS_MAX: usize = 8;
+/// JSON, in bytes, beyond which an answer is written where it holds up nothing else.
+pub const ANSWER_INLINE_BYTES_MAX: usize = 256 << 10;
+/// Requests for old states and whole documents that are worked on at the same time.
+pub const PAST_READERS_MAX: usize = 2;
+/// Commits in one answer with changes, unless the request says another number.
+pub const CHANGES_DEFAULT: usize = 100;
+/// Commits in one answer with changes.
+pub const CHANGES_MAX: usize = 1_000;
+/// Patches in one answer with changes, in bytes of text; the last may go beyond.
+pub const CHANGES_BYTES_MAX: usize = 4 << 20;
+/// JSON that is read from the document for one answer with changes, in bytes; the last may go
+/// beyond.
+pub const CHANGES_READ_BYTES_MAX: usize = 32 << 20;
+/// Stores that one event stream may name.
+pub const EVENT_STORES_MAX: usize = 64;
+/// Time without an event after which a stream says that it is alive, in milliseconds.
+pub const EVENT_HEARTBEAT_MS: u64 = 15_000;
+/// What an event stream tells its client to wait before it connects again, in milliseconds.
+pub const EVENT_RETRY_MS: u64 = 1_000;
+/// Time for which a browser may remember what pages of an origin may do, in seconds.
+pub const PREFLIGHT_S: u64 = 600;
 /// Time without a word from a client after which it is asked for a sign of life, in milliseconds.
 pub const PING_MS: u64 = 15_000;
 /// The same in the automerge-repo dialect, whose stock server asks as often.

@@ -34,7 +34,7 @@ use crate::storage::container::{Container, ContainerError};
 use crate::storage::memory::MemoryLog;
 use crate::workspace::{
     Answer, Ask, Author, Changes, Cursor, Edit, Hello, Pattern, Refusal, Request, StoreConfig,
-    WorkspaceConfig, WorkspaceLimits, Write,
+    Terms, WorkspaceConfig, WorkspaceLimits, Write,
 };
 use exchange::{Exchange, Past};
 use keeper::{Command, Keeper};
@@ -503,9 +503,9 @@ impl WorkspaceManager {
         self.must_be_open()?;
         // In a trigger's handler the depth says so, and circles come to an end.
         let author = Author::Server { depth: depth() };
-        let write = Write { store: store.clone(), base, edit, author };
+        let write = Write { store: store.clone(), base, edit, author, terms: Terms::default() };
         match self.ask(Ask::Write(write)).await? {
-            Answer::Written { seq, changed } => Ok(Written { seq, changed }),
+            Answer::Written { seq, changed, .. } => Ok(Written { seq, changed }),
             other => Err(unexpected(&other)),
         }
     }

@@ -5,7 +5,10 @@ pub mod auth;
 mod buffered;
 mod caller;
 pub mod config;
+mod cors;
+mod events;
 mod genesis;
+mod http;
 mod listing;
 mod origin;
 mod outbox;
@@ -28,12 +31,13 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, lookup_host};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -215,12 +219,14 @@ impl<L: Listener> Server<L> {
             rules: self.rules,
             name: self.name,
             auth: self.auth.clone(),
+            past: Arc::new(Semaphore::new(limits::PAST_READERS_MAX)),
             phase: Arc::clone(&phase),
             talk: talk::<L::Stream>,
         };
         let (accepting, ending) = watch::channel(());
         let calling = tokio::spawn(self.webhooks.run(self.hub.new_calls(), ending.clone()));
-        let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending));
+        let held = phase.subscribe();
+        let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending, held));
 
         match self.auth {
             None => stop.await,
@@ -257,6 +263,8 @@ struct Seats {
     rules: Rules,
     name: Arc<ServerName>,
     auth: Option<Arc<Auth>>,
+    /// Places for those who read what was: old states, and documents as a whole.
+    past: Arc<Semaphore>,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
     /// How to go on with a socket that is upgraded: it knows what sockets are here.
@@ -267,6 +275,17 @@ fn router(seats: Seats) -> Router {
     let workspace = Router::new()
         .route("/socket", any(open_socket))
         .route("/automerge", any(open_repo_socket))
+        .route("/events", get(events::serve))
+        .route(
+            "/stores/{store}",
+            get(http::read)
+                .patch(http::patch)
+                .put(http::put)
+                .delete(http::delete)
+                .options(http::options),
+        )
+        .route("/stores/{store}/changes", get(http::changes::list))
+        .route("/stores/{store}/export.automerge", get(http::changes::export))
         .route("/stores/{store}/genesis", get(genesis::serve));
     Router::new()
         .route("/v1/workspaces/{workspace}", get(listing::serve))
@@ -281,6 +300,11 @@ fn router(seats: Seats) -> Router {
                 "see /v1/workspaces/{workspace}/socket",
             )
         })
+        .method_not_allowed_fallback(async || {
+            let detail = "see Allow for what can be done here";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        })
+        .layer(middleware::from_fn_with_state(seats.clone(), cors::guard))
         .with_state(seats)
 }
 

@@ -34,8 +34,10 @@ mod webhook;
 pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
 pub use config::{Durability, Past, Scope, StoreConfig, WorkspaceConfig, WorkspaceLimits};
-pub use effect::{Answer, Changes, Delivery, Effect, Overview, SaveId, Ticket};
-pub use input::{Ask, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Write};
+pub use effect::{Answer, Changes, Delivery, Effect, Moment, Moments, Overview, SaveId, Ticket};
+pub use input::{
+    Ask, At, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Terms, Write,
+};
 pub use intake::{Carrier, Content};
 pub use recover::{Checkpoint, Recovered, Stored, Unavailable};
 pub use refusal::Refusal;

@@ -14,7 +14,7 @@ use crate::json::{Json, JsonPatch};
 use crate::storage::memory::MemoryLog;
 use crate::storage::{AppendTo, CallId, Lane, Settled, WaitingCall};
 use crate::workspace::{
-    Author, Caps, Checkpoint, Delivery, Dialect, Edit, Hello, MessageId, Stored, Write,
+    Author, Caps, Checkpoint, Delivery, Dialect, Edit, Hello, MessageId, Stored, Terms, Write,
 };
 
 /// A memory log whose calls can be held up and made to fail.
@@ -218,7 +218,13 @@ fn patch(text: &str) -> JsonPatch {
 
 fn merge(text: &str) -> Ask {
     let author = Author::Server { depth: depth() };
-    Ask::Write(Write { store: store(), base: None, edit: Edit::Merge(json(text)), author })
+    Ask::Write(Write {
+        store: store(),
+        base: None,
+        edit: Edit::Merge(json(text)),
+        author,
+        terms: Terms::default(),
+    })
 }
 
 fn get() -> Ask {

@@ -19,7 +19,9 @@ use crate::json::{Json, JsonOp, JsonPatch, Pointer, between};
 use crate::limits;
 use crate::storage::container::{self, Container, ContainerError};
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Answer, Ask, Author, Cursor, Edit, Refusal, Scope, StoreConfig, Write};
+use crate::workspace::{
+    Answer, Ask, Author, Cursor, Edit, Refusal, Scope, StoreConfig, Terms, Write,
+};
 
 /// Time that one call to a container may take, in milliseconds.
 const CALL_MS_MAX: u64 = limits::STOP_MS_MAX;
@@ -207,14 +209,21 @@ impl Exchange {
         found: &Json,
     ) -> Result<(), ManagerError> {
         let author = Author::Container;
-        let write = Write { store: store.clone(), base, edit, author: author.clone() };
+        let write = Write {
+            store: store.clone(),
+            base,
+            edit,
+            author: author.clone(),
+            terms: Terms::default(),
+        };
         let written = self.hub.ask(&self.id, Ask::Write(write)).await;
         if let Err(HubError::Refused(Refusal::Stale | Refusal::Patch(_))) = &written {
             // The base is gone. The container is the user's own place, so its word counts; what it
             // replaces is in the history.
             tracing::warn!(%store, "the container's state cannot be merged and is taken as it is");
             let edit = Edit::Set(found.clone());
-            let write = Write { store: store.clone(), base: None, edit, author };
+            let write =
+                Write { store: store.clone(), base: None, edit, author, terms: Terms::default() };
             self.hub.ask(&self.id, Ask::Write(write)).await?;
             return Ok(());
         }
@@ -239,7 +248,13 @@ impl Exchange {
             let test = JsonOp::Test { path: Pointer::root(), value: found.clone() };
             let edit = Edit::Patch(JsonPatch { ops: vec![test] });
             let base = Some(cursor.clone());
-            let write = Write { store: store.clone(), base, edit, author: Author::Container };
+            let write = Write {
+                store: store.clone(),
+                base,
+                edit,
+                author: Author::Container,
+                terms: Terms::default(),
+            };
             match self.hub.ask(&self.id, Ask::Write(write)).await {
                 Ok(_) => return Ok(Some(cursor)),
                 Err(HubError::Refused(_)) => {}

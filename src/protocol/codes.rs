@@ -57,6 +57,7 @@ impl Closing {
             Refusal::BadMessage(_)
             | Refusal::NoStore
             | Refusal::Forbidden
+            | Refusal::Unmet
             | Refusal::Patch(_)
             | Refusal::Json(_)
             | Refusal::ActorTaken(_)
@@ -93,6 +94,7 @@ pub const fn error_code(refusal: &Refusal) -> &'static str {
         Refusal::Unavailable(_) => "unavailable",
         Refusal::NotSaved(_) => "not-saved",
         Refusal::Stale => "stale",
+        Refusal::Unmet => "precondition-failed",
         Refusal::Patch(error) => patch_code(error),
         Refusal::Json(error) => json_code(error),
         Refusal::ActorTaken(_) => "actor-taken",
@@ -144,60 +146,63 @@ const fn document_code(error: &DocumentError) -> &'static str {
     }
 }
 
+/// Every reason there is. A new one does not compile in the tables above until it has a code;
+/// it belongs here too.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) fn every_refusal() -> Vec<Refusal> {
     use crate::json::PointerError;
     use crate::workspace::ActorTaken;
 
-    /// Every reason there is. A new one does not compile in the tables above until it has a code;
-    /// it belongs here too.
-    fn all() -> Vec<Refusal> {
-        let patch = |kind| Refusal::Patch(PatchError { op: 0, kind });
-        vec![
-            Refusal::BadMessage(String::new()),
-            Refusal::NoStore,
-            Refusal::Forbidden,
-            Refusal::Unavailable(String::new()),
-            Refusal::NotSaved(String::new()),
-            Refusal::Stale,
-            Refusal::ActorTaken(ActorTaken { actor: [7; 16].as_slice().into() }),
-            Refusal::NotAnObject,
-            Refusal::NoProgress,
-            Refusal::Replaced,
-            Refusal::TooMany("stores"),
-            Refusal::ShuttingDown,
-            patch(PatchErrorKind::Malformed("".into())),
-            patch(PatchErrorKind::Pointer(PointerError::NoSlash)),
-            patch(PatchErrorKind::TooManyOps),
-            patch(PatchErrorKind::TestFailed),
-            patch(PatchErrorKind::NoSuchPath),
-            patch(PatchErrorKind::BadIndex),
-            patch(PatchErrorKind::NotAContainer),
-            patch(PatchErrorKind::MoveIntoSelf),
-            patch(PatchErrorKind::Limit(JsonError::TooLarge)),
-            Refusal::Json(JsonError::Syntax(String::new())),
-            Refusal::Json(JsonError::TooDeep),
-            Refusal::Json(JsonError::TooLarge),
-            Refusal::Json(JsonError::KeyTooLong),
-            Refusal::Json(JsonError::ForbiddenKey(String::new())),
-            Refusal::Document(DocumentError::Malformed(String::new())),
-            Refusal::Document(DocumentError::TooMany("operations")),
-            Refusal::Document(DocumentError::TooDeep),
-            Refusal::Document(DocumentError::TooLarge),
-            Refusal::Document(DocumentError::Json(JsonError::KeyTooLong)),
-            Refusal::Document(DocumentError::ReservedKey),
-            Refusal::Document(DocumentError::UnknownHeads),
-            Refusal::Document(DocumentError::NoProgress),
-            Refusal::Document(DocumentError::Refused(String::new())),
-            Refusal::Document(DocumentError::Diverged),
-        ]
-    }
+    let patch = |kind| Refusal::Patch(PatchError { op: 0, kind });
+    vec![
+        Refusal::BadMessage(String::new()),
+        Refusal::NoStore,
+        Refusal::Forbidden,
+        Refusal::Unavailable(String::new()),
+        Refusal::NotSaved(String::new()),
+        Refusal::Stale,
+        Refusal::Unmet,
+        Refusal::ActorTaken(ActorTaken { actor: [7; 16].as_slice().into() }),
+        Refusal::NotAnObject,
+        Refusal::NoProgress,
+        Refusal::Replaced,
+        Refusal::TooMany("stores"),
+        Refusal::ShuttingDown,
+        patch(PatchErrorKind::Malformed("".into())),
+        patch(PatchErrorKind::Pointer(PointerError::NoSlash)),
+        patch(PatchErrorKind::TooManyOps),
+        patch(PatchErrorKind::TestFailed),
+        patch(PatchErrorKind::NoSuchPath),
+        patch(PatchErrorKind::BadIndex),
+        patch(PatchErrorKind::NotAContainer),
+        patch(PatchErrorKind::MoveIntoSelf),
+        patch(PatchErrorKind::Limit(JsonError::TooLarge)),
+        Refusal::Json(JsonError::Syntax(String::new())),
+        Refusal::Json(JsonError::TooDeep),
+        Refusal::Json(JsonError::TooLarge),
+        Refusal::Json(JsonError::KeyTooLong),
+        Refusal::Json(JsonError::ForbiddenKey(String::new())),
+        Refusal::Document(DocumentError::Malformed(String::new())),
+        Refusal::Document(DocumentError::TooMany("operations")),
+        Refusal::Document(DocumentError::TooDeep),
+        Refusal::Document(DocumentError::TooLarge),
+        Refusal::Document(DocumentError::Json(JsonError::KeyTooLong)),
+        Refusal::Document(DocumentError::ReservedKey),
+        Refusal::Document(DocumentError::UnknownHeads),
+        Refusal::Document(DocumentError::NoProgress),
+        Refusal::Document(DocumentError::Refused(String::new())),
+        Refusal::Document(DocumentError::Diverged),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     /// Clients are written against this list: a line may be added, never changed.
     #[test]
     fn the_codes_are_these() {
-        let mut codes: Vec<String> = all()
+        let mut codes: Vec<String> = every_refusal()
             .iter()
             .map(|refusal| format!("{} {}", error_code(refusal), Closing::of(refusal).code))
             .collect();
@@ -216,6 +221,7 @@ mod tests {
             "no-store 1008",
             "not-an-object 1008",
             "not-saved 4000",
+            "precondition-failed 1008",
             "refused 1008",
             "replaced 4002",
             "reserved-key 1008",
@@ -235,7 +241,7 @@ mod tests {
     /// A control frame has room for 125 bytes, two of them the code.
     #[test]
     fn a_reason_fits_a_close_frame() {
-        for refusal in all() {
+        for refusal in every_refusal() {
             assert!(Closing::of(&refusal).reason.len() <= 123);
         }
     }

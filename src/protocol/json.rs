@@ -44,6 +44,38 @@ pub fn decode_with_token(text: &str, limits: &WorkspaceLimits) -> (Request, Opti
     (request.unwrap_or_else(|reason| Request::Garbled { reason }), token)
 }
 
+/// Reads one JSON value, within the limits.
+///
+/// Errors: [`Refusal::Json`].
+pub fn read_value(text: &[u8], limits: &JsonLimits) -> Result<Json, Refusal> {
+    Ok(Json::parse(text, limits)?)
+}
+
+/// Reads a JSON patch (RFC 6902) that stands alone. As in a message, the limits of what it makes
+/// are the workspace's to know.
+///
+/// Errors: [`Refusal::Json`] where it is no JSON, [`Refusal::Patch`] where it is no patch.
+pub fn read_json_patch(text: &[u8]) -> Result<JsonPatch, Refusal> {
+    let error = match serde_json::from_slice(text) {
+        Ok(patch) => return Ok(patch),
+        Err(error) => error,
+    };
+    // The values are nested in an operation, and that in the array.
+    let depth_max = limits::JSON_DEPTH_MAX.saturating_add(2);
+    let unlimited = JsonLimits {
+        depth_max,
+        key_bytes_max: usize::MAX,
+        document_bytes_max: usize::MAX,
+        forbid_prototype_keys: false,
+        ..JsonLimits::default()
+    };
+    match JsonPatch::from_json(&Json::parse(text, &unlimited)?) {
+        Err(error) => Err(error.into()),
+        // It is what only the text shows: a member that stands there twice.
+        Ok(_) => Err(Refusal::BadMessage(error.to_string())),
+    }
+}
+
 fn read_hello(hello: &protocol::Hello<'_>) -> Result<Hello, Garbled> {
     let garbled = |refusal: Refusal| Garbled::from(refusal);
     let name = |name: &str| read_name(name).map_err(garbled);

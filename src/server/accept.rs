@@ -12,10 +12,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
+use super::Phase;
 use super::wire::{Carrier, Gate, Listener, Wire};
 
 /// Accepts sockets and serves each, until the sender of `ending` is dropped. Requests that came
 /// before are still answered.
+///
+/// Each socket that is served holds a receiver of the phase, so that whoever stops the server can
+/// wait until what was asked is answered.
 ///
 /// A client has `request` from when it may begin with a request until its head must be there.
 pub(super) async fn serve(
@@ -23,12 +27,13 @@ pub(super) async fn serve(
     routes: Router,
     request: Duration,
     mut ending: watch::Receiver<()>,
+    held: watch::Receiver<Phase>,
 ) {
     let end = ending.clone();
     let accepting = async {
         loop {
             let wire = gate.accept().await;
-            tokio::spawn(serve_one(wire, routes.clone(), request, end.clone()));
+            tokio::spawn(serve_one(wire, routes.clone(), request, end.clone(), held.clone()));
         }
     };
     tokio::select! {
@@ -44,6 +49,7 @@ async fn serve_one(
     routes: Router,
     request: Duration,
     mut ending: watch::Receiver<()>,
+    _held: watch::Receiver<Phase>,
 ) {
     let answer = TowerToHyperService::new(routes);
     let serving = http1::Builder::new()

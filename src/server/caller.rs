@@ -12,9 +12,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use super::Seats;
 use super::auth::{AuthError, Credential, Entry, Guard};
 use super::problem::Problem;
-use crate::hub::HubError;
+use crate::hub::{Attached, Channel, HubError};
 use crate::ids::{Secret, StoreName, WorkspaceId};
-use crate::protocol::codes;
 use crate::workspace::{ANONYMOUS, Answer, Ask, Refusal, Rights};
 
 /// The author of a request, let in to the workspace that its path names.
@@ -60,8 +59,7 @@ impl FromRequestParts<Seats> for Visitor {
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
         let workspace = named(parts, seats, "workspace").await?.parse().map_err(bad_name)?;
         if !seats.rules.origins.allow(&parts.headers) {
-            let detail = "pages of this origin may not connect; see `origins` in the configuration";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail));
+            return Err(Problem::bad_origin());
         }
         seats.check_running()?;
         let entry = match &seats.auth {
@@ -76,6 +74,13 @@ impl FromRequestParts<Seats> for Visitor {
 }
 
 impl Caller {
+    /// Begins a session of his in the workspace.
+    pub(super) async fn attach(&self, channel: Arc<dyn Channel>) -> Result<Attached, Problem> {
+        let rights = Arc::clone(&self.rights);
+        let attached = self.seats.hub.attach_as(&self.workspace, &self.user, rights, channel).await;
+        attached.map_err(|error| refused(&error))
+    }
+
     /// Asks the workspace something.
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
         let workspace = &self.workspace;
@@ -85,8 +90,15 @@ impl Caller {
         }
         let rights = Arc::clone(&self.rights);
         self.seats.hub.ask_as(workspace, rights, ask).await.map_err(|error| {
-            tracing::warn!(%workspace, user = %self.user, %error, "a request was refused");
-            refused(&error)
+            let problem = refused(&error);
+            // The text of the refusal may quote the client's document; the code does not.
+            let code = problem.code();
+            if problem.is_ours() {
+                tracing::warn!(%workspace, code, "a request could not be done");
+            } else {
+                tracing::debug!(%workspace, code, "a request was refused");
+            }
+            problem
         })
     }
 }
@@ -154,18 +166,14 @@ fn bad_name(detail: impl Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail.to_string())
 }
 
-/// Most of it passes: the client may ask again.
+/// Why the hub could not do what it was asked, as an answer.
 fn refused(error: &HubError) -> Problem {
-    let (code, detail) = match error {
-        HubError::Refused(refusal) => (codes::error_code(refusal), refusal.to_string()),
+    match error {
+        HubError::Refused(refusal) => Problem::of(refusal),
         // What the disk says is for the log.
-        HubError::Storage(_) => ("unavailable", "the workspace cannot be opened".to_owned()),
-        HubError::Closed => ("shutting-down", "the server is about to stop".to_owned()),
-    };
-    let status = match error {
-        HubError::Refused(Refusal::Forbidden) => StatusCode::FORBIDDEN,
-        HubError::Refused(Refusal::NoStore) => StatusCode::NOT_FOUND,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    Problem::new(status, code, detail)
+        HubError::Storage(_) => {
+            Problem::of(&Refusal::Unavailable("the workspace cannot be opened".to_owned()))
+        }
+        HubError::Closed => Problem::of(&Refusal::ShuttingDown),
+    }
 }

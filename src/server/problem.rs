@@ -1,8 +1,14 @@
 //! What went wrong with a request, for programs and for people (RFC 9457).
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::document::DocumentError;
+use crate::json::{JsonError, PatchError, PatchErrorKind};
+use crate::limits;
+use crate::protocol::codes;
+use crate::workspace::Refusal;
 
 /// An answer that says why a request was not done.
 #[derive(Debug, Serialize)]
@@ -13,6 +19,9 @@ pub(super) struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    /// What a client needs beside it, to do better.
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -24,7 +33,45 @@ impl Problem {
             status: status.as_u16(),
             code,
             detail: detail.into(),
+            headers: Vec::new(),
         }
+    }
+
+    /// What the workspace refused, with the code that a socket would be told.
+    pub(super) fn of(refusal: &Refusal) -> Self {
+        Self::new(status_of(refusal), codes::error_code(refusal), refusal.to_string())
+    }
+
+    /// The query of a request means nothing.
+    pub(super) fn bad_query(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-query", detail)
+    }
+
+    /// The page that asks is none of those that may.
+    pub(super) fn bad_origin() -> Self {
+        let detail = "pages of this origin may not connect; see `origins` in the configuration";
+        Self::new(StatusCode::FORBIDDEN, "bad-origin", detail)
+    }
+
+    /// The server is at fault.
+    pub(super) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// The same with one more header.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// What programs go by.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Whether the client has done nothing wrong.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16()
     }
 }
 
@@ -34,12 +81,125 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // An empty body is still an answer: the status says most of it.
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (status, [(header::CONTENT_TYPE, TYPE)], body).into_response();
+        let mut headers = HeaderMap::from_iter(self.headers);
+        headers.insert(header::CONTENT_TYPE, TYPE);
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, limits::RETRY_AFTER_S.into());
+        }
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 11.6.1, and RFC 6750, section 3.
-            let how = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
+        (status, headers, body).into_response()
+    }
+}
+
+/// The one table from a refusal to a status (RFC 9110, section 15; RFC 6585, section 4).
+const fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::BadMessage(_) => StatusCode::BAD_REQUEST,
+        Refusal::NoStore => StatusCode::NOT_FOUND,
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        Refusal::Unavailable(_)
+        | Refusal::NotSaved(_)
+        | Refusal::NoProgress
+        | Refusal::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Stale | Refusal::Unmet => StatusCode::PRECONDITION_FAILED,
+        Refusal::Patch(error) => status_of_patch(error),
+        Refusal::Json(error) => status_of_json(error),
+        Refusal::Document(error) => status_of_document(error),
+        Refusal::ActorTaken(_) | Refusal::Replaced => StatusCode::CONFLICT,
+        Refusal::NotAnObject => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+const fn status_of_patch(error: &PatchError) -> StatusCode {
+    match &error.kind {
+        PatchErrorKind::TestFailed => StatusCode::CONFLICT,
+        PatchErrorKind::TooManyOps => StatusCode::PAYLOAD_TOO_LARGE,
+        PatchErrorKind::NoSuchPath
+        | PatchErrorKind::BadIndex
+        | PatchErrorKind::NotAContainer
+        | PatchErrorKind::MoveIntoSelf => StatusCode::UNPROCESSABLE_ENTITY,
+        PatchErrorKind::Malformed(_) | PatchErrorKind::Pointer(_) => StatusCode::BAD_REQUEST,
+        PatchErrorKind::Limit(error) => status_of_json(error),
+    }
+}
+
+const fn status_of_json(error: &JsonError) -> StatusCode {
+    match error {
+        JsonError::Syntax(_) => StatusCode::BAD_REQUEST,
+        JsonError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        JsonError::TooDeep | JsonError::KeyTooLong | JsonError::ForbiddenKey(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+    }
+}
+
+const fn status_of_document(error: &DocumentError) -> StatusCode {
+    match error {
+        DocumentError::Malformed(_) => StatusCode::BAD_REQUEST,
+        DocumentError::TooMany(_) | DocumentError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        DocumentError::TooDeep | DocumentError::ReservedKey | DocumentError::Refused(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        DocumentError::Json(error) => status_of_json(error),
+        DocumentError::UnknownHeads => StatusCode::PRECONDITION_FAILED,
+        DocumentError::NoProgress => StatusCode::SERVICE_UNAVAILABLE,
+        DocumentError::Diverged => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(refusal: &Refusal) -> (u16, &'static str) {
+        let problem = Problem::of(refusal);
+        let (status, code) = (problem.status, problem.code());
+        let response = problem.into_response();
+        assert_eq!(response.status().as_u16(), status);
+        let again = response.headers().contains_key(header::RETRY_AFTER);
+        assert_eq!(again, matches!(status, 429 | 503), "{code}");
+        (status, code)
+    }
+
+    /// Clients are written against this table. `codes::every_refusal` has every reason there is.
+    #[test]
+    fn every_refusal_has_its_status() {
+        let mut table: Vec<_> = codes::every_refusal().iter().map(answered).collect();
+        table.sort_unstable();
+        table.dedup();
+        let expected = [
+            (400, "bad-message"),
+            (400, "bad-patch"),
+            (400, "bad-sync"),
+            (403, "forbidden"),
+            (404, "no-store"),
+            (409, "actor-taken"),
+            (409, "replaced"),
+            (409, "test-failed"),
+            (412, "precondition-failed"),
+            (412, "stale"),
+            (413, "too-large"),
+            (413, "too-many"),
+            (413, "too-many-ops"),
+            (422, "bad-patch"),
+            (422, "bad-path"),
+            (422, "forbidden-key"),
+            (422, "key-too-long"),
+            (422, "not-an-object"),
+            (422, "refused"),
+            (422, "reserved-key"),
+            (422, "too-deep"),
+            (429, "too-many"),
+            (500, "internal"),
+            (503, "not-saved"),
+            (503, "resync"),
+            (503, "shutting-down"),
+            (503, "unavailable"),
+        ];
+        assert_eq!(table, expected);
     }
 }

@@ -27,7 +27,7 @@ use super::{Failed, Passed, Setup, panics};
 use crate::hub::{Hub, HubError};
 use crate::ids::{NameError, Seq, StoreName, WorkspaceId};
 use crate::storage::ChangeLog as _;
-use crate::workspace::{Answer, Ask, Author, Edit, MessageId, Refusal, Write};
+use crate::workspace::{Answer, Ask, Author, Edit, MessageId, Refusal, Terms, Write};
 
 /// Simulated time that a world may be busy for.
 const BUSY: Duration = Duration::from_mins(10);
@@ -271,7 +271,7 @@ impl World {
                 let Ok(merge) = serde_json::from_value(mark) else { return };
                 let author = Author::Server { depth: 0 };
                 let (store, edit) = (store.clone(), Edit::Merge(merge));
-                let write = Write { store, base: None, edit, author };
+                let write = Write { store, base: None, edit, author, terms: Terms::default() };
                 if hub.ask(&self.workspace, Ask::Write(write)).await.is_ok() {
                     break;
                 }
@@ -386,7 +386,13 @@ impl World {
             pause_for(&mut tools.chance).await;
             let edit = Edit::Set(next);
             let author = Author::Server { depth: 0 };
-            let write = Write { store: store.clone(), base: base.take(), edit, author };
+            let write = Write {
+                store: store.clone(),
+                base: base.take(),
+                edit,
+                author,
+                terms: Terms::default(),
+            };
             let written = hub.ask(&self.workspace, Ask::Write(write)).await;
             match written {
                 Ok(Answer::Written { seq, .. }) => {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use super::edit::Making;
 use super::effect::{Answer, Changes, Effect, Overview, Ticket};
-use super::input::{Ask, Author, Edit, Write};
+use super::input::{Ask, Author, Cursor, Edit, Terms, Write};
 use super::rights::{Rights, Wanted};
-use super::{Dialect, Origin, Ready, Refusal, StoreKey, Workspace};
+use super::store::MessageFate;
+use super::{Commit, Dialect, MessageId, Origin, Ready, Refusal, StoreKey, Workspace};
 use crate::document::Note;
 use crate::ids::{Millis, Seq, StoreName};
 use crate::json::merge::merge;
-use crate::json::{Explicit, Json, JsonError, JsonLimits, Key, between};
+use crate::json::{
+    Explicit, Json, JsonError, JsonLimits, JsonOp, JsonPatch, Key, Pointer, between,
+};
 use crate::limits;
 
 impl Workspace {
@@ -34,7 +37,8 @@ impl Workspace {
             };
             // What is flushed is all that was asked for before.
             let behind = waiting && ask == Ask::Flush;
-            if behind || matches!(self.ready_for(&ask, &rights), Ready::Later) {
+            let later = matches!(self.ready_for(&ask, &rights), Ready::Later);
+            if behind || later || self.must_ask_the_log(&ask, &rights) {
                 waiting = true;
                 self.asks.push_back((ticket, rights, ask));
                 continue;
@@ -49,7 +53,10 @@ impl Workspace {
 
     fn ready_for(&mut self, ask: &Ask, rights: &Rights) -> Ready {
         let names = match ask {
-            Ask::Get { store } | Ask::Write(Write { store, .. }) => vec![store.clone()],
+            Ask::Get { store }
+            | Ask::Moments { store, .. }
+            | Ask::Document { store }
+            | Ask::Write(Write { store, .. }) => vec![store.clone()],
             Ask::Overview | Ask::States | Ask::ChangesSince { .. } => self.names_for(rights),
             Ask::Stores | Ask::Flush => Vec::new(),
         };
@@ -72,7 +79,20 @@ impl Workspace {
                 let (state, cursor) = (view.of(&store.document.json()), store.cursor());
                 Ok((Some((key, cursor.seq)), Answer::State { state, cursor }))
             }
-            Ask::Write(write) => self.write(&write, rights, now),
+            Ask::Moments { store, from, more } => {
+                let key = self.key(&store, None);
+                let view = rights.reading(&key.name);
+                let store = self.store_for(rights, &key, Wanted::Read)?;
+                let moments = store.moments(&from, more, view).or(Err(Refusal::Stale))?;
+                Ok((Some((key, moments.newest)), Answer::Moments(moments)))
+            }
+            Ask::Document { store } => {
+                let key = self.key(&store, None);
+                let store = self.store_for(rights, &key, Wanted::Follow)?;
+                let (document, cursor) = (store.document.frozen(), store.cursor());
+                Ok((Some((key, cursor.seq)), Answer::Document { document, cursor }))
+            }
+            Ask::Write(write) => self.write(write, rights, now),
             Ask::Stores => {
                 let names = self.names_for(rights);
                 let persistent = |name: StoreName| {
@@ -150,8 +170,8 @@ impl Workspace {
             return;
         }
         match store.state(since) {
-            Ok(version) => {
-                let (then, now) = (view.of(&version.json()), view.of(&store.document.json()));
+            Ok(moment) => {
+                let (then, now) = (view.of(&moment.json()), view.of(&store.document.json()));
                 let patch = between(&then, &now, &store.config.policy.identity);
                 if !patch.ops.is_empty() {
                     changes.patches.insert(name.clone(), patch);
@@ -161,19 +181,51 @@ impl Workspace {
         }
     }
 
-    fn write(&mut self, write: &Write, rights: &Rights, now: Millis) -> Result<Told, Refusal> {
-        let key = self.key(&write.store, None);
+    /// Whether only the log can say if a change was made before; it is asked then.
+    fn must_ask_the_log(&mut self, ask: &Ask, rights: &Rights) -> bool {
+        let Ask::Write(Write { store, terms: Terms { id: Some(id), .. }, .. }) = ask else {
+            return false;
+        };
+        let key = self.key(store, None);
+        let may = self.authorize(rights, &key, Wanted::Write).is_ok();
+        let unknown = may && matches!(self.fate(&key, id), Ok(MessageFate::AskTheLog));
+        if unknown {
+            let (store, id) = (key.name, id.clone());
+            if self.recalls.insert((store.clone(), id.clone()), None).is_none() {
+                self.outbox.at_once(Effect::Recall { store, id });
+            }
+        }
+        unknown
+    }
+
+    fn write(&mut self, write: Write, rights: &Rights, now: Millis) -> Result<Told, Refusal> {
+        let Write { store, base, edit, author, terms } = write;
+        let key = self.key(&store, None);
+        self.store_for(rights, &key, Wanted::Write)?;
+        if let Some(id) = &terms.id
+            && let MessageFate::Committed(seq) = self.fate(&key, id)?
+        {
+            return self.written_before(key, seq);
+        }
         let config = Arc::clone(&self.config);
         let limits = &config.limits.json;
-        let store = self.store_for(rights, &key, Wanted::Write)?;
-        let base = match &write.base {
+        let store = self.store(&key)?;
+        let heads = store.document.heads();
+        let is_newest = base.as_ref().is_none_or(|base| base.heads == heads);
+        let unmet = terms.newest && !is_newest
+            || terms.written.is_some_and(|written| written != store.is_written())
+            || terms.unlike.contains(&heads);
+        if unmet {
+            return Err(Refusal::Unmet);
+        }
+        let base = match &base {
             Some(cursor) => store.state_at(cursor).or(Err(Refusal::Stale))?,
             None => store.document.state(),
         };
         let before = store.document.json();
         let whole = base.json();
         let seen = rights.reading(&key.name).of(&whole);
-        let (wanted, explicit) = next_state(&seen, &write.edit, limits)?;
+        let (wanted, explicit) = next_state(&seen, &edit, limits)?;
         let next = self.authorize_edit(rights, &key, &whole, wanted)?;
         if next.encoded_len() > limits.document_bytes_max.max(before.encoded_len()) {
             return Err(JsonError::TooLarge.into());
@@ -181,21 +233,42 @@ impl Workspace {
         let note = Note { time: now, message: None };
         let store = self.store(&key)?;
         let written = store.document.write(&base, &next, explicit.as_ref(), note);
-        let Some((_, bytes)) = self.sound(&key, written)?.change else {
-            let seq = self.store(&key)?.seq();
-            return Ok((Some((key, seq)), Answer::Written { seq, changed: false }));
-        };
-        let (origin, depth) = origin_of(&write.author);
-        let changes = vec![bytes];
-        let mut spoken = match &write.edit {
-            Edit::Patch(patch) => self.spoken(patch, &whole, write.base.is_none()),
+        let change = self.sound(&key, written)?.change;
+        if change.is_none() && terms.id.is_none() {
+            let Cursor { seq, heads } = self.store(&key)?.cursor();
+            let answer = Answer::Written { seq, changed: false, heads: Some(heads) };
+            return Ok((Some((key, seq)), answer));
+        }
+        let (origin, depth) = origin_of(author, terms.id);
+        let changed = change.is_some();
+        let changes = change.into_iter().map(|(_, bytes)| bytes).collect();
+        let mut spoken = match &edit {
+            Edit::Patch(patch) => self.spoken(patch, &whole, is_newest),
+            Edit::Put { path, value } => self.spoken(&put(&whole, path, value), &whole, is_newest),
             Edit::Set(_) | Edit::Merge(_) | Edit::Update(_) => Vec::new(),
         };
         spoken.retain(|place| rights.writing(&key.name).covers_place(place));
         let making = Making { before, changes, origin, spoken, depth, now };
-        let seq = self.commit(&key, making, None)?.commit.seq;
-        Ok((Some((key, seq)), Answer::Written { seq, changed: true }))
+        let Commit { seq, heads, .. } = self.commit(&key, making, None)?.commit;
+        Ok((Some((key, seq)), Answer::Written { seq, changed, heads: Some(heads) }))
     }
+
+    /// The answer to a change that was made when it was asked for the first time.
+    fn written_before(&mut self, key: StoreKey, seq: Seq) -> Result<Told, Refusal> {
+        let store = self.store(&key)?;
+        let heads = store.heads(seq).ok().map(<[_]>::to_vec);
+        let before = store.heads(Seq(seq.0.saturating_sub(1))).ok();
+        let changed = before.is_none() || before != heads.as_deref();
+        Ok((Some((key, seq)), Answer::Written { seq, changed, heads }))
+    }
+}
+
+/// A value that is put in one place of a base, as the patch that says so.
+fn put(base: &Json, path: &Pointer, value: &Json) -> JsonPatch {
+    let (path, value) = (path.clone(), value.clone());
+    let is_there = base.get(&path).is_some();
+    let op = if is_there { JsonOp::Replace { path, value } } else { JsonOp::Add { path, value } };
+    JsonPatch { ops: vec![op] }
 }
 
 /// An answer, and the commit that it tells of.
@@ -209,7 +282,7 @@ fn next_state(
 ) -> Result<(Json, Option<Explicit>), Refusal> {
     match edit {
         Edit::Set(value) | Edit::Merge(value) | Edit::Update(value) => value.check(limits)?,
-        Edit::Patch(_) => {}
+        Edit::Patch(_) | Edit::Put { .. } => {}
     }
     let next = match edit {
         Edit::Set(state) => state.clone(),
@@ -228,15 +301,19 @@ fn next_state(
             let applied = patch.apply(base, limits)?;
             return Ok((applied.json, applied.explicit));
         }
+        Edit::Put { path, value } => {
+            let applied = put(base, path, value).apply(base, limits)?;
+            return Ok((applied.json, applied.explicit));
+        }
     };
     Ok((next, None))
 }
 
-fn origin_of(author: &Author) -> (Origin, Option<u32>) {
+fn origin_of(author: Author, id: Option<MessageId>) -> (Origin, Option<u32>) {
     let (user, dialect, depth) = match author {
-        Author::Server { depth } => ("server", Dialect::Server, Some(*depth)),
-        Author::Container => ("container", Dialect::Container, None),
-        Author::User(user) => (user.as_str(), Dialect::Json, Some(0)),
+        Author::Server { depth } => ("server".to_owned(), Dialect::Server, Some(depth)),
+        Author::Container => ("container".to_owned(), Dialect::Container, None),
+        Author::User(user) => (user, Dialect::Json, Some(0)),
     };
-    (Origin { user: user.to_owned(), session: None, dialect, id: None }, depth)
+    (Origin { user, session: None, dialect, id }, depth)
 }

@@ -70,7 +70,11 @@ impl Workspace {
     }
 
     /// Whether a message was committed before, as far as this workspace or the log can say.
-    fn fate(&mut self, key: &StoreKey, message: &MessageId) -> Result<MessageFate, Refusal> {
+    pub(super) fn fate(
+        &mut self,
+        key: &StoreKey,
+        message: &MessageId,
+    ) -> Result<MessageFate, Refusal> {
         match self.recalls.get(&(key.name.clone(), message.clone())) {
             Some(Some(Ok(Some(seq)))) => Ok(MessageFate::Committed(*seq)),
             // Another session may have committed it while the log was asked.

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::document::SyncMessage;
-use crate::ids::{Seq, SessionId, StoreName};
-use crate::json::{Json, JsonPatch};
-use crate::workspace::commit::{Append, MessageId};
+use automerge::ChangeHash;
+
+use crate::document::{DocumentError, Frozen, SyncMessage};
+use crate::ids::{Millis, Seq, SessionId, StoreName};
+use crate::json::{Identity, Json, JsonPatch};
+use crate::workspace::commit::{Append, Dialect, MessageId};
 use crate::workspace::input::Cursor;
 use crate::workspace::refusal::Refusal;
 use crate::workspace::repo::RepoDelivery;
+use crate::workspace::rights::View;
 use crate::workspace::trigger::Firing;
 
 /// Names an [`Effect::Save`]; they are answered in any order, and rise.
@@ -168,8 +171,20 @@ pub enum Answer {
     Written {
         /// The seq of the state with the change in it.
         seq: Seq,
-        /// Whether this call made a commit.
+        /// Whether the change made the state another one; if it was done before and the history
+        /// does not reach back to it, that is assumed.
         changed: bool,
+        /// The heads at `seq`, if the history reaches back to it.
+        heads: Option<Vec<ChangeHash>>,
+    },
+    /// States of a store.
+    Moments(Moments),
+    /// The document of a store.
+    Document {
+        /// The document.
+        document: Frozen,
+        /// Where it stands.
+        cursor: Cursor,
     },
     /// The stores, those of the configuration first; each with whether it is persistent.
     Stores(Vec<(StoreName, bool)>),
@@ -197,6 +212,79 @@ pub struct Overview {
     pub persistent: bool,
     /// Where it stands, and its length as compact JSON, in bytes; `None`: it cannot be read.
     pub stand: Option<(Cursor, usize)>,
+}
+
+/// The answer to [`Ask::Moments`](crate::workspace::Ask::Moments). Old states are not read
+/// before somebody looks at them, since to read one is to walk the document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// The first state, and those that the commits after it made, in order.
+    pub moments: Vec<Moment>,
+    /// The newest seq of the store.
+    pub newest: Seq,
+    /// What tells the elements of its arrays apart.
+    pub identity: Identity,
+    /// What may be seen of them.
+    view: View,
+    /// Where states are read that are not at hand; it is left out where all are.
+    document: Option<Frozen>,
+}
+
+/// A state that a store has had.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// Its seq; `None`: it has none, or none that is remembered.
+    pub seq: Option<Seq>,
+    /// Its heads, sorted.
+    pub heads: Vec<ChangeHash>,
+    /// When the commit was taken that made it.
+    pub time: Millis,
+    /// Who made that commit, and in which dialect, if that is known.
+    pub author: Option<(Arc<str>, Dialect)>,
+    state: Option<Json>,
+}
+
+impl Moment {
+    /// A state, with its JSON if that is at hand.
+    pub(super) fn new(
+        seq: Option<Seq>,
+        heads: Vec<ChangeHash>,
+        time: Millis,
+        author: Option<(Arc<str>, Dialect)>,
+        state: Option<Json>,
+    ) -> Self {
+        Self { seq, heads, time, author, state }
+    }
+
+    /// Whether its JSON is at hand, so that nothing has to be read.
+    pub fn is_at_hand(&self) -> bool {
+        self.state.is_some()
+    }
+}
+
+impl Moments {
+    /// States of a store in its order. `document` is asked for only if one of them must be read.
+    pub(super) fn new(
+        moments: Vec<Moment>,
+        newest: Seq,
+        (identity, view): (Identity, View),
+        document: impl FnOnce() -> Frozen,
+    ) -> Self {
+        let all_at_hand = moments.iter().all(Moment::is_at_hand);
+        let document = (!all_at_hand).then(document);
+        Self { moments, newest, identity, view, document }
+    }
+
+    /// The JSON of one of these moments.
+    ///
+    /// Errors: what the document says where it cannot read that state.
+    pub fn json(&self, moment: &Moment) -> Result<Json, DocumentError> {
+        match (&moment.state, &self.document) {
+            (Some(state), _) => Ok(self.view.of(state)),
+            (None, Some(document)) => Ok(self.view.of(&document.state_at(&moment.heads)?.json())),
+            (None, None) => Err(DocumentError::UnknownHeads),
+        }
+    }
 }
 
 /// The answer to [`Ask::ChangesSince`](crate::workspace::Ask::ChangesSince).

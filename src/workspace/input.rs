@@ -8,7 +8,7 @@ use std::sync::Arc;
 use automerge::ChangeHash;
 
 use crate::ids::{Seq, SessionId, StoreName};
-use crate::json::{Json, JsonPatch};
+use crate::json::{Json, JsonPatch, Pointer};
 use crate::workspace::commit::MessageId;
 use crate::workspace::effect::{SaveId, Ticket};
 use crate::workspace::recover::{Recovered, Unavailable};
@@ -251,6 +251,22 @@ pub enum Ask {
         /// The store.
         store: StoreName,
     },
+    /// A state of a store, and the commits after it. Nothing comes back where the position is
+    /// ahead of all there is, [`Refusal::Stale`](crate::workspace::Refusal::Stale) where the
+    /// history does not reach back to it.
+    Moments {
+        /// The store.
+        store: StoreName,
+        /// The first state.
+        from: At,
+        /// How many commits after it, at most.
+        more: usize,
+    },
+    /// The document of a store.
+    Document {
+        /// The store.
+        store: StoreName,
+    },
     /// Change a store.
     Write(Write),
     /// The names of all stores, those of the configuration first.
@@ -281,6 +297,31 @@ pub struct Write {
     pub edit: Edit,
     /// Who does it.
     pub author: Author,
+    /// What has to be true for it, and the name under which it is done once.
+    pub terms: Terms,
+}
+
+/// Under which conditions a change is made. Without any it is made whenever it can be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The writer's own name of the change: sent again, it is not done again. With one, a commit is
+    /// made also where nothing changes, so that the name is kept.
+    pub id: Option<MessageId>,
+    /// Only if the base is the newest state.
+    pub newest: bool,
+    /// Only if the store has a commit, or only if it has none.
+    pub written: Option<bool>,
+    /// Only if the newest state is none of these.
+    pub unlike: Vec<Vec<ChangeHash>>,
+}
+
+/// The name of a state of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// That at a seq.
+    Seq(Seq),
+    /// That with these heads, in any order.
+    Heads(Vec<ChangeHash>),
 }
 
 /// The ways to say what a store should become.
@@ -294,6 +335,14 @@ pub enum Edit {
     Merge(Json),
     /// A JSON patch (RFC 6902).
     Patch(JsonPatch),
+    /// This is the value at one place: it replaces the one there, or is added where nothing is.
+    /// In an array, the place after the last element, or `-`, is one where nothing is.
+    Put {
+        /// The place; what would hold it must be there.
+        path: Pointer,
+        /// The value.
+        value: Json,
+    },
 }
 
 /// Who changes a store by way of [`Ask::Write`].

@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The seq or cursor that the edit was made on is not known (any more).
     #[error("the state the edit was made on is not known")]
     Stale,
+    /// What the writer made a condition of the change is not so.
+    #[error("the store is not as the request demands")]
+    Unmet,
     /// The JSON patch cannot be applied.
     #[error("{0}")]
     Patch(#[from] PatchError),

@@ -8,9 +8,11 @@ use automerge::ChangeHash;
 use super::actors::Actors;
 use super::commit::{Commit, MessageId, Origin};
 use super::config::StoreConfig;
+use super::effect::{Moment, Moments};
 use super::history::History;
-use super::input::Cursor;
+use super::input::{At, Cursor};
 use super::recover::{Checkpoint, Stored, Unavailable};
+use super::rights::View;
 use crate::document::{Document, DocumentError, State, genesis, genesis_heads};
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch, between};
@@ -28,6 +30,8 @@ pub(super) struct Store {
     /// The commits that carried a message id; the older ones only the log knows.
     messages: BTreeMap<MessageId, Seq>,
     older_messages: bool,
+    /// Whether it has, or has had, a commit.
+    written: bool,
     /// The first change, until the first commit carries it into the log.
     genesis: Option<Vec<u8>>,
     pub(super) actors: Actors,
@@ -88,6 +92,7 @@ impl Store {
             history: History::new(config.past, stored.start, document.heads(), Millis::default()),
             messages: BTreeMap::new(),
             older_messages: stored.older_messages,
+            written: !blank,
             actors: if config.persistent { Actors::default() } else { Actors::common() },
             genesis,
             tail: Tail::default(),
@@ -148,7 +153,7 @@ impl Store {
     }
 
     fn note(&mut self, commit: &Commit, covered: Seq) {
-        self.history.push(commit.heads.clone(), commit.time, None);
+        self.history.push(commit, None);
         self.seq = commit.seq;
         self.remember(commit, covered);
     }
@@ -201,6 +206,41 @@ impl Store {
         self.document.state_at(&cursor.heads).or(Err(Unknown))
     }
 
+    /// A state, and up to so many after it, as far as they may be seen; none if it is ahead of all
+    /// there is.
+    ///
+    /// Errors: [`Unknown`], if the history does not reach back to it.
+    pub(super) fn moments(&self, from: &At, more: usize, view: View) -> Result<Moments, Unknown> {
+        let mut alone = None;
+        let first = match from {
+            At::Seq(seq) => Some(*seq).filter(|seq| *seq <= self.seq),
+            At::Heads(heads) => {
+                let mut heads = heads.clone();
+                heads.sort_unstable();
+                heads.dedup();
+                let seq = self.history.seq_of(&heads);
+                if seq.is_none() && self.document.knows(&heads) {
+                    alone = Some(Moment::new(None, heads, Millis::default(), None, None));
+                }
+                seq
+            }
+        };
+        let moments = match first {
+            Some(seq) => self.history.moments(seq, more),
+            None => alone.into_iter().collect(),
+        };
+        if moments.is_empty() && first.is_some() {
+            return Err(Unknown);
+        }
+        let identity = self.config.policy.identity.clone();
+        Ok(Moments::new(moments, self.seq, (identity, view), || self.document.frozen()))
+    }
+
+    /// Whether somebody has written to the store.
+    pub(super) fn is_written(&self) -> bool {
+        self.written
+    }
+
     /// Whether this message was committed before: where, if it is known here.
     pub(super) fn message(&self, id: &MessageId) -> MessageFate {
         match self.messages.get(id) {
@@ -233,7 +273,8 @@ impl Store {
         }
         self.seq = self.seq.next();
         let commit = Commit { seq: self.seq, changes, heads: self.document.heads(), time, origin };
-        self.history.push(commit.heads.clone(), time, Some(self.document.state()));
+        self.history.push(&commit, Some(self.document.state()));
+        self.written = true;
         self.grow_tail(&commit);
         let bytes = commit.changes.iter().map(Vec::len).sum::<usize>();
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(4));

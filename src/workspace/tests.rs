@@ -9,6 +9,7 @@ mod actors;
 mod client;
 mod repo;
 mod rights;
+mod writes;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

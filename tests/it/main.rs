@@ -11,6 +11,7 @@
     reason = "a test that meets what it does not expect stops there, and says what it met"
 )]
 
+mod api;
 mod auth;
 mod bombs;
 mod burst;
@@ -19,14 +20,17 @@ mod client;
 mod crdt;
 mod decay;
 mod doctor;
+mod events;
 #[cfg(target_os = "linux")]
 mod faults;
+mod http;
 mod kill;
 mod limits;
 mod listing;
 mod memory;
 mod node;
 mod patches;
+mod readme;
 mod repo;
 mod samod;
 mod server;

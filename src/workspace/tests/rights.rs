@@ -429,7 +429,8 @@ impl Place {
             Some(op) => {
                 let author = Author::User(format!("user {guest}"));
                 let edit = Edit::Patch(JsonPatch { ops: vec![op] });
-                vec![Ask::Write(Write { store, base: None, edit, author })]
+                let terms = Terms::default();
+                vec![Ask::Write(Write { store, base: None, edit, author, terms })]
             }
             None => vec![
                 Ask::Get { store },
