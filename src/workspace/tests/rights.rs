@@ -9,6 +9,8 @@ use crate::json::{JsonOp, JsonPatch, Object, Pointer};
 use crate::workspace::repo::{Ephemeral, PresenceWord};
 
 const STORES: [&str; 3] = ["a", "b", "c"];
+/// A store that starts with nothing.
+const EMPTY: &str = "empty";
 /// Where the values stand; the last is below elements of an array.
 const PLACES: [&str; 4] = ["/x", "/m/x", "/m/y", "/l/*/x"];
 const NOTE: Note = Note { time: Millis(0), message: None };
@@ -133,7 +135,8 @@ impl Place {
     fn new(guests: Vec<Guest>) -> Self {
         let listed =
             |store: &str| StoreConfig { initial: initial(store), ..StoreConfig::open(name(store)) };
-        let stores = STORES.map(listed).to_vec();
+        let mut stores = STORES.map(listed).to_vec();
+        stores.push(StoreConfig::open(name(EMPTY)));
         let rules = Arc::new(WorkspaceConfig { stores, ..WorkspaceConfig::default() });
         let replica = |store: &&str| {
             let store = rules.store(&name(store));
@@ -148,8 +151,8 @@ impl Place {
                 actor: [9; 16],
                 storage: StorageId("here".into()),
             }),
-            replicas: STORES.iter().map(replica).collect(),
-            seqs: STORES.iter().map(|store| (name(store), Seq(0))).collect(),
+            replicas: STORES.iter().chain([&EMPTY]).map(replica).collect(),
+            seqs: STORES.iter().chain([&EMPTY]).map(|store| (name(store), Seq(0))).collect(),
             rules,
             guests,
             held: BTreeMap::new(),
@@ -193,7 +196,7 @@ impl Place {
     }
 
     fn open_all(&mut self, guest: usize) {
-        for store in STORES {
+        for store in STORES.into_iter().chain([EMPTY]) {
             let message = self.first_word(guest, store);
             let document = crate::ids::DocumentId::of(&"w".parse().unwrap(), &name(store));
             self.say(guest, Request::Repo(RepoRequest::Document { document, message }));
@@ -255,7 +258,7 @@ impl Place {
         let replica = self.replicas.get_mut(&append.store).unwrap();
         for commit in append.commits {
             let state = |replica: &Document| {
-                if replica.heads().is_empty() {
+                if replica.heads().is_empty() && append.store.as_str() != EMPTY {
                     initial(append.store.as_str())
                 } else {
                     replica.json()
@@ -461,4 +464,66 @@ proptest! {
             place.attempt(guest, attempt);
         }
     }
+}
+
+/// A place with one guest who speaks JSON, or the dialect of automerge-repo.
+fn alone(tongue: Tongue, grants: Vec<Grant>) -> Place {
+    Place::new(vec![Guest { tongue, rights: Rights::of(grants) }])
+}
+
+fn grant(read: bool, write: bool, paths: Option<&[&str]>) -> Grant {
+    let paths = paths.map(|paths| paths.iter().map(|path| path.parse().unwrap()).collect());
+    Grant { stores: vec!["*".parse().unwrap()], read, write, paths }
+}
+
+/// What becomes of one edit of somebody who reads all and writes only there.
+fn is_taken(paths: &[&str], ops: &str) -> bool {
+    let caps = Caps { ack: true, ..Caps::default() };
+    let grants = vec![grant(true, false, None), grant(false, true, Some(paths))];
+    let mut place = alone(Tongue::Json(caps), grants);
+    let before = place.seqs[&name("a")];
+    place.patch(0, 0, serde_json::from_str::<JsonPatch>(ops).unwrap().ops);
+    place.seqs[&name("a")] != before
+}
+
+#[test]
+fn an_element_is_granted_by_no_number() {
+    let ops = r#"[{"op":"replace","path":"/l/0/x","value":"<a /l/*/x 1>"}]"#;
+    assert!(is_taken(&["/l/*/x"], ops));
+    assert!(!is_taken(&["/l/0/x"], ops));
+    assert!(!is_taken(&["/l/0"], ops));
+}
+
+/// Elements are told apart by `id`: who may change only that could exchange all else.
+#[test]
+fn elements_are_not_exchanged_by_their_identity() {
+    let caps = Caps { ack: true, ..Caps::default() };
+    let place = |paths: &[&str]| {
+        let grants = vec![grant(true, false, None), grant(false, true, Some(paths))];
+        let guest = |grants| Guest { tongue: Tongue::Json(caps), rights: Rights::of(grants) };
+        let mut place = Place::new(vec![guest(vec![grant(true, true, None)]), guest(grants)]);
+        let set = r#"[{"op":"replace","path":"/l","value":[{"id":1,"v":"a"},{"id":2,"v":"b"}]}]"#;
+        place.patch(0, 0, serde_json::from_str::<JsonPatch>(set).unwrap().ops);
+        let exchange = r#"[
+            {"op":"replace","path":"/l/0/id","value":2}, {"op":"replace","path":"/l/1/id","value":1}
+        ]"#;
+        let before = place.seqs[&name("a")];
+        place.values = 2;
+        place.patch(1, 0, serde_json::from_str::<JsonPatch>(exchange).unwrap().ops);
+        place.seqs[&name("a")] != before
+    };
+    assert!(!place(&["/l/*/id"]));
+    assert!(place(&["/l"]));
+}
+
+/// To these clients a document without changes is none, and a reader brings none about.
+#[test]
+fn a_store_is_not_begun_for_a_reader() {
+    let mut place = alone(Tongue::Repo, vec![grant(true, false, None)]);
+    assert!(place.seqs.values().all(|seq| *seq == Seq(0)));
+    place.guests[0].rights = Rights::of(vec![grant(true, true, None)]);
+    let rights = Arc::new(place.guests[0].rights.clone());
+    place.give(vec![Input::Entitle { session: session(0), rights }]);
+    place.open_all(0);
+    assert_eq!(place.seqs[&name(EMPTY)], Seq(1), "for a writer it is");
 }
