@@ -12,7 +12,7 @@ mod token;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -130,6 +130,8 @@ pub(crate) struct Auth {
     keys: watch::Sender<Arc<Keys>>,
     /// When the keys were asked for last, in milliseconds.
     asked: AtomicU64,
+    /// Whether the answer is still awaited.
+    asking: AtomicBool,
     /// Somebody came with a key that is not known.
     wanted: Notify,
     revoked_file: RevokedFile,
@@ -154,6 +156,7 @@ impl Auth {
             source: config.keys.clone(),
             keys: watch::Sender::new(Arc::new(keys)),
             asked: AtomicU64::new(0),
+            asking: AtomicBool::new(false),
             wanted: Notify::new(),
             revoked_file,
             revoked: watch::Sender::new(Arc::new(revoked)),
@@ -206,7 +209,8 @@ impl Auth {
     fn may_change(&self) -> bool {
         let from_set = matches!(self.source, KeySource::JwksFile(_) | KeySource::JwksUrl(_));
         let asked = self.asked.load(Ordering::Relaxed);
-        from_set && self.host.now().0 >= asked.saturating_add(limits::JWKS_REFRESH_MS_MIN)
+        let due = asked.saturating_add(limits::JWKS_REFRESH_MS_MIN);
+        from_set && (self.host.now().0 >= due || self.asking.load(Ordering::Relaxed))
     }
 
     /// How long a pass still counts, in milliseconds.
@@ -234,6 +238,7 @@ impl Auth {
             }
             tokio::select! {
                 biased;
+                // Whoever waited for the answer that has just come has left word, too.
                 () = self.wanted.notified() => {
                     if self.may_change() {
                         age_ms = limits::JWKS_AGE_MS_MAX;
@@ -250,6 +255,7 @@ impl Auth {
             return;
         }
         self.asked.store(self.host.now().0, Ordering::Relaxed);
+        self.asking.store(true, Ordering::Relaxed);
         let fetched = if let KeySource::JwksUrl(url) = &self.source {
             let fetched = fetch(url).await;
             fetched.and_then(|text| Keys::of_set(&text, &self.expected.signing))
@@ -258,9 +264,14 @@ impl Auth {
             let read = move || Keys::at_hand(&this.source, &this.expected.signing);
             blocking(&*self.host, read).await.unwrap_or_else(Err)
         };
+        self.asking.store(false, Ordering::Relaxed);
         match fetched {
             Ok(keys) => drop(self.keys.send_replace(Arc::new(keys))),
-            Err(error) => tracing::warn!(error, "the keys of tokens cannot be read anew"),
+            Err(error) => {
+                tracing::warn!(error, "the keys of tokens cannot be read anew");
+                // Whoever waits need not wait longer.
+                self.keys.send_modify(|_same| {});
+            }
         }
     }
 
