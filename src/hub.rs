@@ -14,6 +14,7 @@ mod deliver;
 mod directory;
 mod fire;
 pub mod host;
+mod meter;
 mod read;
 mod save;
 #[cfg(test)]
@@ -32,10 +33,11 @@ pub use calls::{Heard, NewCalls};
 pub use deliver::{Channel, Outgoing};
 pub use fire::{BoxError, Fired, Handler, Watch, WatchOptions, depth};
 pub use host::{Host, Machine};
+pub use meter::Meter;
 
 use crate::hub::directory::{Directory, Lease};
 use crate::hub::read::Reader;
-use crate::hub::save::Writer;
+use crate::hub::save::{Press, Writer};
 use crate::hub::turn::Message;
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
@@ -116,6 +118,7 @@ struct Shared {
     reader: Reader,
     writer: Writer,
     calls: Arc<NewCalls>,
+    meter: Arc<Meter>,
     sessions: AtomicU64,
     phase: watch::Sender<Phase>,
 }
@@ -134,10 +137,18 @@ impl Hub {
     /// called within a tokio runtime; that is where the workspaces will run.
     pub fn start(config: HubConfig, log: Arc<dyn ChangeLog>) -> Self {
         let calls = Arc::<NewCalls>::default();
+        let meter = Arc::<Meter>::default();
+        let press = Press {
+            log: Arc::clone(&log),
+            host: Arc::clone(&config.host),
+            meter: Arc::clone(&meter),
+            calls: Arc::clone(&calls),
+        };
         let shared = Arc::new(Shared {
             directory: Directory::new(),
-            reader: Reader::new(Arc::clone(&config.host), Arc::clone(&log)),
-            writer: Writer::start(&*config.host, log, Arc::clone(&calls)),
+            reader: Reader::new(Arc::clone(&config.host), log),
+            writer: Writer::start(press),
+            meter,
             config,
             calls,
             sessions: AtomicU64::new(0),
@@ -230,6 +241,11 @@ impl Hub {
         Holding { workspaces, bytes, saves_waiting: self.owner.shared.writer.waiting() }
     }
 
+    /// What the hub has counted.
+    pub fn meter(&self) -> &Meter {
+        &self.owner.shared.meter
+    }
+
     /// Stores with commits that are not durable yet.
     pub fn unsaved(&self) -> Vec<(WorkspaceId, StoreName)> {
         self.owner.shared.directory.unsaved()
@@ -242,7 +258,12 @@ impl Hub {
     /// If all went well, only this handle still holds the log: once it is dropped, the log can be
     /// opened again.
     pub async fn stop(&self) -> Stopped {
-        self.owner.stopped.get_or_init(|| self.owner.shared.stop()).await.clone()
+        self.stop_within(Duration::from_millis(limits::STOP_MS_MAX)).await
+    }
+
+    /// The same, with another time in which all must be saved.
+    pub async fn stop_within(&self, most: Duration) -> Stopped {
+        self.owner.stopped.get_or_init(|| self.owner.shared.stop(most)).await.clone()
     }
 
     fn lease(&self, workspace: &WorkspaceId) -> Result<Lease, HubError> {
@@ -251,12 +272,12 @@ impl Hub {
 }
 
 impl Shared {
-    async fn stop(&self) -> Stopped {
+    async fn stop(&self, most: Duration) -> Stopped {
         let all_ended = self.directory.close();
         self.phase.send_replace(Phase::Stopping);
         // A tenth of the time is for closing the sessions of workspaces that could not finish.
-        let closing_ms = limits::STOP_MS_MAX / 10;
-        let finishing = Duration::from_millis(limits::STOP_MS_MAX.saturating_sub(closing_ms));
+        let closing = most / 10;
+        let finishing = most.saturating_sub(closing);
         let Some(mut all_ended) = all_ended else { return Stopped::default() };
         let ending = async {
             // Nobody sends: the channel closes when the last task has dropped its end.
@@ -266,7 +287,7 @@ impl Shared {
         let mut ending = std::pin::pin!(ending);
         if timeout(finishing, &mut ending).await.is_err() {
             self.phase.send_replace(Phase::Over);
-            if timeout(Duration::from_millis(closing_ms), ending).await.is_err() {
+            if timeout(closing, ending).await.is_err() {
                 tracing::error!("what still waits for the log was left behind");
             }
         }

@@ -180,6 +180,8 @@ pub const OUTBOX_STALL_MS_CEILING: u64 = 60 * 60 * 1_000;
 pub const SOCKETS_MAX: usize = 50_000;
 /// The largest [`SOCKETS_MAX`] that a configuration may set.
 pub const SOCKETS_CEILING: usize = 1_000_000;
+/// Sockets that are open at the same time where those who run the server ask.
+pub const ADMIN_SOCKETS_MAX: usize = 64;
 /// Time in which a client must send the head of its next HTTP request, from the moment that it
 /// could, in milliseconds.
 pub const REQUEST_MS_MAX: u64 = 15_000;
@@ -324,6 +326,13 @@ pub const MEMORY_BYTES_MAX: usize = 1 << 30;
 pub const MEMORY_BYTES_CEILING: usize = usize::MAX;
 /// Time that a stop waits for what is unsaved, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
+/// The largest [`STOP_MS_MAX`] that a configuration may set, in milliseconds.
+pub const STOP_MS_CEILING: u64 = 60 * 60 * 1_000;
+/// Time that a server which is asked to stop goes on as before, but for saying that it is not
+/// ready, in milliseconds: so long does a load balancer in front of it take to notice.
+pub const DRAIN_MS: u64 = 0;
+/// The largest [`DRAIN_MS`] that a configuration may set, in milliseconds.
+pub const DRAIN_MS_CEILING: u64 = 10 * 60 * 1_000;
 /// Commits of one store that are read at once when a log is examined.
 pub const EXAMINED_COMMITS: u64 = 16;
 /// Findings in one store that are told one by one; beyond, only their number is.

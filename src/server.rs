@@ -1,6 +1,7 @@
 //! The server: sockets, HTTP, and an orderly end.
 
 mod accept;
+mod admin;
 pub mod auth;
 mod buffered;
 mod caller;
@@ -10,6 +11,7 @@ mod events;
 mod genesis;
 mod http;
 mod listing;
+pub(crate) mod metrics;
 mod origin;
 mod outbox;
 mod pieces;
@@ -25,15 +27,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
+use axum::{Router, middleware};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, lookup_host};
@@ -45,9 +46,11 @@ use crate::hub::{Host, Hub, HubConfig, Machine, Stopped};
 use crate::limits;
 use crate::storage::ChangeLog;
 use crate::workspace::WorkspaceConfig;
+use admin::Desk;
 use auth::{Auth, AuthError, Entry};
 use caller::Visitor;
 use config::Config;
+use metrics::{Metrics, SocketMeter};
 use origin::Origins;
 use problem::Problem;
 use socket::{Patience, Seat};
@@ -85,6 +88,8 @@ pub enum StartError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Running,
+    /// All goes on, but whoever asks is told to take his requests elsewhere.
+    Draining,
     /// Nothing new is taken; what was taken is being saved and answered.
     Stopping,
     /// There is nothing more to say.
@@ -102,6 +107,8 @@ pub struct Server<L = TcpListener> {
     auth: Option<Arc<Auth>>,
     rules: Rules,
     webhooks: Webhooks,
+    exposed: bool,
+    admin: Option<TcpListener>,
 }
 
 /// What a socket is subject to.
@@ -111,6 +118,8 @@ struct Rules {
     outbox_bytes_max: usize,
     sockets_max: usize,
     request: Duration,
+    drain: Duration,
+    stop: Duration,
     json: Allowance,
     repo: Allowance,
 }
@@ -123,13 +132,27 @@ struct Allowance {
     patience: Patience,
 }
 
-/// Whether one of the addresses can be reached from other machines; that has to be allowed.
-fn check_exposed(config: &Config, addresses: &[SocketAddr]) -> Result<bool, StartError> {
+/// Whether one of the addresses that `listen` stands for can be reached from other machines; that
+/// has to be allowed.
+fn check_exposed(
+    config: &Config,
+    listen: &str,
+    addresses: &[SocketAddr],
+) -> Result<bool, StartError> {
     let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
     if exposed && !config.insecure && config.auth.is_none() {
-        return Err(StartError::Exposed(config.listen.clone()));
+        return Err(StartError::Exposed(listen.to_owned()));
     }
     Ok(exposed)
+}
+
+/// Listens, if the configuration lets it.
+async fn bind(config: &Config, listen: &str) -> Result<TcpListener, StartError> {
+    let refuse = |error| StartError::Listen { address: listen.to_owned(), error };
+    let addresses: Vec<_> = lookup_host(listen).await.map_err(refuse)?.collect();
+    // What may not be listened on is not even listened on for a moment.
+    check_exposed(config, listen, &addresses)?;
+    TcpListener::bind(&*addresses).await.map_err(refuse)
 }
 
 impl Rules {
@@ -144,6 +167,8 @@ impl Rules {
             outbox_bytes_max: limits.outbox_bytes,
             sockets_max: limits.sockets,
             request: Duration::from_millis(limits.request_ms),
+            drain: Duration::from_millis(limits.drain_ms),
+            stop: Duration::from_millis(limits.stop_ms),
             json: Allowance {
                 frame_bytes_max: limits.frame_bytes,
                 message_bytes_max: limits.message_bytes,
@@ -162,18 +187,20 @@ impl Rules {
 impl Server {
     /// Listens. Must be called within a tokio runtime.
     pub async fn start(config: &Config, log: Arc<dyn ChangeLog>) -> Result<Self, StartError> {
-        let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
-        let addresses: Vec<_> = lookup_host(&config.listen).await.map_err(refuse)?.collect();
-        // Asked here too: what may not be listened on is not even listened on for a moment.
-        check_exposed(config, &addresses)?;
-        let listener = TcpListener::bind(&*addresses).await.map_err(refuse)?;
-        Self::on(listener, config, log, Arc::new(Machine))
+        let listener = bind(config, &config.listen).await?;
+        let admin = match &config.admin {
+            Some(listen) => Some(bind(config, listen).await?),
+            None => None,
+        };
+        let server = Self::on(listener, config, log, Arc::new(Machine))?;
+        Ok(Self { admin, ..server })
     }
 }
 
 impl<L: Listener> Server<L> {
     /// Takes over a listener, whatever `config.listen` says, and runs its workspaces on this host.
-    /// Must be called within a tokio runtime.
+    /// Nothing is listened on beside it, whatever `config.admin` says. Must be called within a
+    /// tokio runtime.
     pub fn on(
         listener: L,
         config: &Config,
@@ -182,7 +209,7 @@ impl<L: Listener> Server<L> {
     ) -> Result<Self, StartError> {
         let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
         let address = listener.address().map_err(refuse)?;
-        let exposed = check_exposed(config, &[address])?;
+        let exposed = check_exposed(config, &config.listen, &[address])?;
         let workspace = Arc::new(config.workspace.clone());
         let name = Arc::new(ServerName::new(u128::from_be_bytes(host.random())));
         let auth = config.auth.as_ref().map(|auth| Auth::open(auth, Arc::clone(&host)));
@@ -197,8 +224,8 @@ impl<L: Listener> Server<L> {
         let (log_of_calls, host) = (Arc::clone(&log), Arc::clone(&hub.host));
         let webhooks = Webhooks::new(&config.webhook_rules, &config.webhooks, log_of_calls, host);
         let webhooks = webhooks.map_err(StartError::Webhooks)?;
-        let hub = Hub::start(hub, log);
-        Ok(Self { listener, address, hub, name, workspace, auth, rules, webhooks })
+        let (hub, admin) = (Hub::start(hub, log), None);
+        Ok(Self { listener, address, hub, name, workspace, auth, rules, webhooks, exposed, admin })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -207,12 +234,27 @@ impl<L: Listener> Server<L> {
         self.address
     }
 
-    /// Serves until `stop` is ready, and then ends in order: takes nothing new, saves, answers
-    /// what was asked, closes the sockets. Returns what could not be saved.
+    /// Where it answers those who run it, if that is an address of its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `stop` is ready, and then ends in order: says that it is not ready any more,
+    /// takes nothing new, saves, answers what was asked, closes the sockets. Returns what could
+    /// not be saved.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
-        let gate = Gate::new(self.listener, self.rules.sockets_max, self.rules.json.patience.stall);
-        let request = self.rules.request;
+        let (stall, request) = (self.rules.json.patience.stall, self.rules.request);
+        let (drain, stopping) = (self.rules.drain, self.rules.stop);
+        let gate = Gate::new(self.listener, self.rules.sockets_max, stall);
+        let sockets = SocketMeter::default();
+        let metrics = Arc::new(Metrics::new(self.hub.clone(), &sockets, gate.places()));
+        // Strangers are told nothing.
+        let told = self.admin.is_none() && !self.exposed;
+        let desk = |told: bool| Desk {
+            phase: Arc::clone(&phase),
+            metrics: told.then(|| Arc::clone(&metrics)),
+        };
         let seats = Seats {
             hub: self.hub.clone(),
             workspace: self.workspace,
@@ -221,12 +263,23 @@ impl<L: Listener> Server<L> {
             auth: self.auth.clone(),
             past: Arc::new(Semaphore::new(limits::PAST_READERS_MAX)),
             phase: Arc::clone(&phase),
+            sockets,
             talk: talk::<L::Stream>,
         };
+        let routes = router(seats).merge(desk(told).router());
+        let routes =
+            routes.layer(middleware::from_fn_with_state(Arc::clone(&metrics), Metrics::count));
         let (accepting, ending) = watch::channel(());
         let calling = tokio::spawn(self.webhooks.run(self.hub.new_calls(), ending.clone()));
         let held = phase.subscribe();
-        let serving = tokio::spawn(accept::serve(gate, router(seats), request, ending, held));
+        let serving = tokio::spawn(accept::serve(gate, routes, request, ending, held));
+        let (answering, end) = watch::channel(());
+        let admin = self.admin.map(|listener| {
+            let gate = Gate::new(listener, limits::ADMIN_SOCKETS_MAX, stall);
+            // It answers to the end: nobody waits for it.
+            let (_, held) = watch::channel(Phase::Running);
+            tokio::spawn(accept::serve(gate, desk(true).router(), request, end, held))
+        });
 
         match self.auth {
             None => stop.await,
@@ -237,16 +290,21 @@ impl<L: Listener> Server<L> {
             },
         }
         tracing::info!("stopping");
+        phase.send_replace(Phase::Draining);
+        tokio::time::sleep(drain).await;
         phase.send_replace(Phase::Stopping);
         drop(accepting);
-        let stopped = self.hub.stop().await;
+        let stopped = self.hub.stop_within(stopping).await;
         phase.send_replace(Phase::Stopped);
         let goodbyes = Duration::from_millis(2 * limits::CLOSE_MS_MAX);
         if timeout(goodbyes, phase.closed()).await.is_err() {
             tracing::warn!(sockets = phase.receiver_count(), "sockets did not close in time");
         }
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "accepting sockets ended badly");
+        drop(answering);
+        for task in std::iter::once(serving).chain(admin) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "accepting sockets ended badly");
+            }
         }
         if let Err(error) = calling.await {
             tracing::error!(%error, "the calls of webhooks ended badly");
@@ -267,6 +325,7 @@ struct Seats {
     past: Arc<Semaphore>,
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
+    sockets: SocketMeter,
     /// How to go on with a socket that is upgraded: it knows what sockets are here.
     talk: fn(OnUpgrade, Seat),
 }
@@ -290,8 +349,6 @@ fn router(seats: Seats) -> Router {
     Router::new()
         .route("/v1/workspaces/{workspace}", get(listing::serve))
         .route("/v1/tickets", post(tickets::serve))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(is_ready))
         .nest("/v1/workspaces/{workspace}", workspace)
         .fallback(async || {
             Problem::new(
@@ -306,10 +363,6 @@ fn router(seats: Seats) -> Router {
         })
         .layer(middleware::from_fn_with_state(seats.clone(), cors::guard))
         .with_state(seats)
-}
-
-async fn is_ready(State(seats): State<Seats>) -> Result<&'static str, Problem> {
-    seats.check_running().map(|()| "ok\n")
 }
 
 /// What a client may name as its subprotocol, beside which a token can stand: a browser can send no
@@ -363,6 +416,7 @@ impl Door {
             message_bytes_max: allowance.message_bytes_max,
             patience: allowance.patience,
             phase: seats.phase.subscribe(),
+            meter: seats.sockets,
         };
         (seats.talk)(upgrade, seat);
         let mut answer = Response::new(Body::empty());
@@ -408,11 +462,7 @@ async fn open_repo_socket(door: Door) -> Response {
 
 impl Seats {
     fn check_running(&self) -> Result<(), Problem> {
-        if *self.phase.borrow() == Phase::Running {
-            return Ok(());
-        }
-        let detail = "the server is about to stop";
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", detail))
+        admin::check(&self.phase, Phase::Draining)
     }
 }
 

@@ -9,6 +9,9 @@ use statehouse::server::config::Config;
 use statehouse::server::{Server, StartError};
 use statehouse::storage::StorageError;
 use statehouse::storage::sqlite::SqliteLog;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, output};
@@ -54,11 +57,16 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         start_logs(self.log_format, &self.log)?;
         let config = self.read_config()?;
-        tokio::runtime::Builder::new_multi_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?
-            .block_on(serve(&config))
+            .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+        let served = runtime.block_on(serve(&config));
+        if served.is_err() {
+            // What still hangs on the disk would hold the end up for as long.
+            runtime.shutdown_background();
+        }
+        served
     }
 
     fn read_config(self) -> Result<Config, Failure> {
@@ -86,7 +94,7 @@ pub(super) fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {
-    let stop = stop_signal().map_err(|error| {
+    let mut signals = Signals::listen().map_err(|error| {
         Failure::Failed(format!("cannot listen for the signals of the system: {error}"))
     })?;
     let log = open_log(&config.data).await?;
@@ -94,12 +102,23 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         StartError::Exposed(_) | StartError::Auth(_) => Failure::Usage(error.to_string()),
         StartError::Listen { .. } | StartError::Webhooks(_) => Failure::Failed(error.to_string()),
     })?;
+    if let Some(address) = server.admin_address() {
+        tracing::info!(%address, "answering those who run the server");
+    }
     match output::print(&format!("listening on http://{}", server.address())) {
         // A server serves, whether or not anybody reads where.
         Ok(()) | Err(Failure::OutputClosed) => {}
         Err(failure) => return Err(failure),
     }
-    let stopped = server.run(stop).await;
+    let stop = Notify::new();
+    let stopped = tokio::select! {
+        biased;
+        stopped = server.run(stop.notified()) => stopped,
+        () = signals.twice(&stop) => {
+            let text = "a second signal: ended without saving the rest".to_owned();
+            return Err(Failure::Failed(text));
+        }
+    };
     if stopped.unsaved.is_empty() {
         return Ok(());
     }
@@ -117,25 +136,51 @@ async fn open_log(folder: &Path) -> Result<Arc<SqliteLog>, Failure> {
     opened.map(Arc::new).map_err(failed)
 }
 
-/// Ready when the system asks the process to end.
+/// The signals by which the system asks the process to end.
 #[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Listened for from now on: a signal that comes while the server starts is not lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Ready when the user asks the process to end.
+#[cfg(unix)]
+impl Signals {
+    /// Listens from now on: a signal that comes while the server starts is not lost.
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The way in which the user asks the process to end.
 #[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async { drop(tokio::signal::ctrl_c().await) })
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        drop(tokio::signal::ctrl_c().await);
+    }
+}
+
+impl Signals {
+    /// Passes the first one on, and is ready at the second.
+    async fn twice(&mut self, first: &Notify) {
+        self.next().await;
+        first.notify_one();
+        self.next().await;
+    }
 }
 
 /// Logs go to standard error; standard output says where the server listens, and nothing else.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, available_parallelism};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -20,6 +21,12 @@ pub type Work = Box<dyn FnOnce() + Send>;
 pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// What the clock on the wall says; it may jump.
     fn now(&self) -> Millis;
+
+    /// Time that has passed since some moment, never going back: what takes how long is measured
+    /// with it, and nothing is decided. A machine that says always the same measures nothing.
+    fn passed(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// 16 random bytes.
     fn random(&self) -> [u8; 16];
@@ -42,6 +49,10 @@ pub struct Machine;
 impl Host for Machine {
     fn now(&self) -> Millis {
         clock::now()
+    }
+
+    fn passed(&self) -> Duration {
+        clock::passed()
     }
 
     fn random(&self) -> [u8; 16] {

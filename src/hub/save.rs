@@ -6,13 +6,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::hub::calls::NewCalls;
-use crate::hub::{Host, panic_text};
+use crate::hub::{Host, Meter, panic_text};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{AppendTo, ChangeLog, StorageError};
@@ -25,6 +26,8 @@ pub(super) type Failed = Vec<(StoreName, String)>;
 #[derive(Debug)]
 pub(super) struct Job {
     appends: Vec<AppendTo>,
+    /// When it was made, by [`Host::passed`].
+    made: Duration,
     reply: oneshot::Sender<Failed>,
 }
 
@@ -32,10 +35,11 @@ impl Job {
     pub(super) fn new(
         workspace: &WorkspaceId,
         appends: Vec<Append>,
+        made: Duration,
         reply: oneshot::Sender<Failed>,
     ) -> Self {
         let to = |append| AppendTo { workspace: workspace.clone(), append };
-        Self { appends: appends.into_iter().map(to).collect(), reply }
+        Self { appends: appends.into_iter().map(to).collect(), made, reply }
     }
 }
 
@@ -56,10 +60,11 @@ pub(super) enum Work {
 }
 
 impl Writer {
-    pub(super) fn start(host: &dyn Host, log: Arc<dyn ChangeLog>, calls: Arc<NewCalls>) -> Self {
+    pub(super) fn start(press: Press) -> Self {
         let (queue, work) = mpsc::channel(limits::SAVES_WAITING_MAX);
         // Without the thread the queue is closed: every save fails, and says so.
-        host.run_writer(write(log, calls, work).boxed());
+        let host = Arc::clone(&press.host);
+        host.run_writer(press.run(work).boxed());
         Self { queue }
     }
 
@@ -92,54 +97,83 @@ impl Writer {
     }
 }
 
-/// The life of the thread.
-async fn write(log: Arc<dyn ChangeLog>, calls: Arc<NewCalls>, mut queue: mpsc::Receiver<Work>) {
-    let mut end = None;
-    while end.is_none()
-        && let Some(first) = queue.recv().await
-    {
-        let mut together = Vec::new();
-        let mut next = Some(first);
-        while let Some(work) = next {
-            match work {
-                Work::Save(job) => together.push(job),
-                Work::End(ended) => end = Some(ended),
-            }
-            // The limit only matters if they come in faster than they can be taken out.
-            let more = end.is_none() && together.len() < limits::SAVES_WAITING_MAX;
-            next = if more { queue.try_recv().ok() } else { None };
-        }
-        if !together.is_empty() {
-            save(&*log, &calls, together);
-        }
-    }
-    drop(log);
-    let heard = end.is_none_or(|ended| ended.send(()).is_ok());
-    if !heard {
-        tracing::debug!("the thread that writes the log ended later than anybody waited");
-    }
+/// What the thread works with.
+pub(super) struct Press {
+    pub(super) log: Arc<dyn ChangeLog>,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) calls: Arc<NewCalls>,
 }
 
-/// Appends the commits of all jobs as one batch, and answers each.
-fn save(log: &dyn ChangeLog, calls: &NewCalls, jobs: Vec<Job>) {
-    let mut batch = Vec::with_capacity(jobs.len());
-    let mut replies = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let stores: Vec<StoreName> = job.appends.iter().map(|to| to.append.store.clone()).collect();
-        batch.extend(job.appends);
-        replies.push((stores, job.reply));
+impl Press {
+    /// The life of the thread.
+    async fn run(self, mut queue: mpsc::Receiver<Work>) {
+        let mut end = None;
+        while end.is_none()
+            && let Some(first) = queue.recv().await
+        {
+            let mut together = Vec::new();
+            let mut next = Some(first);
+            while let Some(work) = next {
+                match work {
+                    Work::Save(job) => together.push(job),
+                    Work::End(ended) => end = Some(ended),
+                }
+                // The limit only matters if they come in faster than they can be taken out.
+                let more = end.is_none() && together.len() < limits::SAVES_WAITING_MAX;
+                next = if more { queue.try_recv().ok() } else { None };
+            }
+            if !together.is_empty() {
+                self.save(together);
+            }
+        }
+        drop(self);
+        let heard = end.is_none_or(|ended| ended.send(()).is_ok());
+        if !heard {
+            tracing::debug!("the thread that writes the log ended later than anybody waited");
+        }
     }
-    let mut results = append(log, &batch).into_iter();
-    // Also of what failed: it may have happened.
-    calls.add(&batch);
-    for (stores, reply) in replies {
-        let failed = stores.into_iter().filter_map(|store| {
-            let result = results.next().unwrap_or_else(|| Err("the log gave no answer".to_owned()));
-            result.err().map(|why| (store, why))
-        });
-        // Nobody waits for the reply if the workspace is gone with the runtime; the commits are
-        // in the log all the same.
-        drop(reply.send(failed.collect()));
+
+    /// Appends the commits of all jobs as one batch, and answers each.
+    fn save(&self, jobs: Vec<Job>) {
+        let mut batch = Vec::with_capacity(jobs.len());
+        let mut replies = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let stores: Vec<StoreName> =
+                job.appends.iter().map(|to| to.append.store.clone()).collect();
+            batch.extend(job.appends);
+            replies.push((stores, job.made, job.reply));
+        }
+        let began = self.host.passed();
+        let results = append(&*self.log, &batch);
+        let ended = self.host.passed();
+        // Also of what failed: it may have happened.
+        self.calls.add(&batch);
+        let commits = batch.iter().map(|to| to.append.commits.len()).sum();
+        self.meter.transaction(commits, ended.saturating_sub(began));
+        let mut results = batch.iter().zip(results);
+        for (stores, made, reply) in replies {
+            let failed = stores.into_iter().filter_map(|store| {
+                let Some((to, result)) = results.next() else {
+                    return Some((store, "the log gave no answer".to_owned()));
+                };
+                self.count(&to.append, result.is_ok(), ended.saturating_sub(made));
+                result.err().map(|why| (store, why))
+            });
+            // Nobody waits for the reply if the workspace is gone with the runtime; the commits
+            // are in the log all the same.
+            drop(reply.send(failed.collect()));
+        }
+    }
+
+    fn count(&self, append: &Append, durable: bool, took: Duration) {
+        if !durable {
+            return self.meter.unsaved(append.commits.len());
+        }
+        for commit in &append.commits {
+            let bytes = commit.changes.iter().map(Vec::len).sum();
+            self.meter.saved(commit.origin.dialect, bytes, took);
+        }
     }
 }
 

@@ -24,9 +24,10 @@ use crate::hub::save::{Job, Work};
 use crate::hub::{Attached, HubError, Phase, Shared, panic_text};
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
+use crate::protocol::codes;
 use crate::workspace::{
-    Answer, Append, Ask, Burden, Effect, Input, Opening, Pattern, Refusal, Request, Rights, SaveId,
-    StorageId, Ticket, TriggerId, Workspace,
+    Answer, Append, Ask, Burden, Delivery, Effect, Input, Opening, Pattern, Refusal, Request,
+    Rights, SaveId, StorageId, Ticket, TriggerId, Workspace,
 };
 
 /// Stores whose news a session has missed, and the heads that it has.
@@ -267,8 +268,11 @@ impl Task {
             }
         }
         for input in inputs {
-            if let Input::Saved { save, failed } = input {
-                self.note_saved(*save, failed);
+            match input {
+                Input::Saved { save, failed } => self.note_saved(*save, failed),
+                Input::Loaded { result, .. } => self.shared.meter.loaded(result.is_ok()),
+                Input::Checkpointed { done, .. } => self.shared.meter.checkpointed(*done),
+                _ => {}
             }
         }
     }
@@ -388,6 +392,9 @@ impl Task {
 
     /// Carries out an effect without waiting. `follow_up` takes what comes of it at once.
     fn carry_out(&mut self, effect: Effect, follow_up: &mut Vec<Input>) {
+        if let Some(refusal) = refusal_in(&effect) {
+            self.shared.meter.refused(codes::error_code(refusal));
+        }
         match effect {
             Effect::Save { save, appends } => self.save(save, appends),
             Effect::Deliver { to, delivery } => {
@@ -395,7 +402,10 @@ impl Task {
                     follow_up.push(Input::Detach { session });
                 }
             }
-            Effect::Fire(firing) => self.watchers.push(*firing),
+            Effect::Fire(firing) => {
+                self.shared.meter.fired();
+                self.watchers.push(*firing);
+            }
             Effect::Answer { ticket, answer } => {
                 if let Some(reply) = self.tickets.remove(&ticket) {
                     // Who asked may have gone.
@@ -427,7 +437,7 @@ impl Task {
         let stores: Vec<StoreName> = appends.iter().map(|append| append.store.clone()).collect();
         self.slot.note_saving(save, stores.clone());
         let (reply, saved) = oneshot::channel();
-        let job = Job::new(&self.id, appends, reply);
+        let job = Job::new(&self.id, appends, self.shared.config.host.passed(), reply);
         // A save never overtakes the one before: the log takes commits in order.
         if !self.unsent.is_empty() {
             self.unsent.push_back(job);
@@ -486,6 +496,19 @@ impl Task {
         {
             tracing::error!(workspace = %self.id, %error, "the runner of handlers failed");
         }
+    }
+}
+
+/// Why somebody is refused with this effect.
+fn refusal_in(effect: &Effect) -> Option<&Refusal> {
+    match effect {
+        Effect::Deliver {
+            delivery: Delivery::Nack { refusal, .. } | Delivery::Error { refusal, .. },
+            ..
+        }
+        | Effect::Close { refusal, .. } => Some(refusal),
+        Effect::Answer { answer, .. } => answer.as_ref().err(),
+        _ => None,
     }
 }
 

@@ -19,6 +19,8 @@ pub use webhooks::{WebhookConfig, WebhookRules};
 pub struct Config {
     /// The address to listen on, `host:port`; port 0 lets the system choose.
     pub listen: String,
+    /// Another address, where those who run the server ask how it is; none: where it listens.
+    pub admin: Option<String>,
     /// The folder that holds everything that is saved.
     pub data: PathBuf,
     /// Whether an address beyond this machine may be listened on.
@@ -41,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:4600".to_owned(),
+            admin: None,
             data: PathBuf::from("./statehouse-data"),
             insecure: false,
             auth: None,
@@ -81,6 +84,11 @@ pub struct Limits {
     pub ping_ms: u64,
     /// The same in the automerge-repo dialect.
     pub repo_ping_ms: u64,
+    /// Time that a server which is asked to stop goes on, saying that it is not ready, in
+    /// milliseconds.
+    pub drain_ms: u64,
+    /// Time that a stop waits for what is unsaved, in milliseconds.
+    pub stop_ms: u64,
 }
 
 impl Default for Limits {
@@ -97,6 +105,8 @@ impl Default for Limits {
             outbox_stall_ms: bounds::OUTBOX_STALL_MS_MAX,
             ping_ms: bounds::PING_MS,
             repo_ping_ms: bounds::REPO_PING_MS,
+            drain_ms: bounds::DRAIN_MS,
+            stop_ms: bounds::STOP_MS_MAX,
         }
     }
 }

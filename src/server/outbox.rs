@@ -19,8 +19,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use automerge::ChangeHash;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 
+use super::metrics::SocketMeter;
 use super::tongue::Tongue;
 use crate::document::SyncMessage;
 use crate::hub::{Channel, Outgoing};
@@ -40,6 +42,8 @@ pub(super) struct Outbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
     tongue: Tongue,
+    /// Messages that were dropped.
+    dropped: Counter,
     /// Rung when an empty queue gets something; the writer then takes all there is.
     filled: Notify,
     /// Rung when the reader may go on.
@@ -103,7 +107,13 @@ pub(super) struct Batch {
 impl Outbox {
     pub(super) fn new(bytes_max: usize, tongue: Tongue) -> Self {
         let (filled, relieved) = (Notify::new(), Notify::new());
-        Self { queue: Mutex::default(), bytes_max, tongue, filled, relieved }
+        let (queue, dropped) = (Mutex::default(), Counter::default());
+        Self { queue, bytes_max, tongue, dropped, filled, relieved }
+    }
+
+    /// Counts here what is dropped.
+    pub(super) fn counting(self, meter: &SocketMeter) -> Self {
+        Self { dropped: meter.dropped.clone(), ..self }
     }
 
     /// How the socket is spoken to.
@@ -192,7 +202,9 @@ impl Channel for Outbox {
         let waiting = Waiting { message: Arc::clone(message), weight };
         let mut queue = self.lock();
         let had_work = queue.has_work();
-        queue.push(waiting, self.bytes_max);
+        if !queue.push(waiting, self.bytes_max) {
+            self.dropped.inc();
+        }
         let wake = !had_work && queue.has_work();
         #[cfg(planted)]
         let wake = wake
@@ -241,22 +253,29 @@ impl Queue {
         })
     }
 
-    fn push(&mut self, waiting: Waiting, bytes_max: usize) {
-        if self.close.is_some() || self.is_beyond_a_gap(waiting.message.delivery()) {
-            return;
+    /// Whether the message will be written, or nothing will.
+    fn push(&mut self, waiting: Waiting, bytes_max: usize) -> bool {
+        if self.close.is_some() {
+            return true;
+        }
+        if self.is_beyond_a_gap(waiting.message.delivery()) {
+            return false;
         }
         let after = self.bytes.saturating_add(waiting.weight);
         // An empty queue takes a message of any size: there is no smaller way to say it.
         let fits = self.bytes == 0 || after <= bytes_max;
         if !fits {
             match loss_of(waiting.message.delivery()) {
-                Some(lost) => return self.lose(lost),
+                Some(lost) => {
+                    self.lose(lost);
+                    return false;
+                }
                 // The reader has long paused: the answers are to what was said before, such as a
                 // hello in many stores or requests for many documents at once. The last one may be
                 // as large as a document: a client that never got it could never come to have it.
                 None if self.bytes > bytes_max.saturating_mul(limits::OUTBOX_ANSWERS_MAX) => {
                     self.close = Some(Closing::SLOW);
-                    return;
+                    return true;
                 }
                 None => {}
             }
@@ -266,6 +285,7 @@ impl Queue {
         }
         self.bytes = after;
         self.messages.push_back(waiting);
+        true
     }
 
     /// Whether this goes on from something that was dropped.

@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use super::Phase;
 use super::auth::{Entry, Guard};
 use super::buffered::Buffered;
+use super::metrics::SocketMeter;
 use super::outbox::{Batch, Outbox};
 use super::tongue::{Heard, Tongue};
 use super::wire::{Carrier, FarSide, Wire};
@@ -71,6 +72,7 @@ pub(crate) struct Seat {
     pub(crate) message_bytes_max: usize,
     pub(crate) patience: Patience,
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) meter: SocketMeter,
 }
 
 /// How the reading of a socket ended.
@@ -115,7 +117,8 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
         Err(End::Gone) => return,
         Err(End::Close(closing)) => return turn_away(&mut sink, &mut stream, closing).await,
     };
-    let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue));
+    let _counted = seat.meter.count(&seat.tongue);
+    let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue).counting(&seat.meter));
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
     let (user, rights) = (&arrival.user, Arc::clone(&arrival.rights));
     let attached = match seat.hub.attach_as(&seat.workspace, user, rights, channel).await {
@@ -137,6 +140,7 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
         limits: &seat.rules.limits,
         ping: seat.patience.ping,
         guard,
+        meter: &seat.meter,
         garbled: 0,
     };
     let mut phase = seat.phase.clone();
@@ -196,6 +200,7 @@ struct Reader<'a, S> {
     ping: Duration,
     /// What the client has shown to be let in.
     guard: watch::Sender<Option<Guard>>,
+    meter: &'a SocketMeter,
     /// Frames that were not understood.
     garbled: u64,
 }
@@ -278,6 +283,7 @@ impl<S: FrameStream> Reader<'_, S> {
         drop(frame);
         if let Request::Garbled { reason } = &request {
             self.garbled += 1;
+            self.meter.garbled.inc();
             // The text of the refusal may quote the client's document; the code does not.
             let session = self.attached.session();
             let code = codes::error_code(&reason.refusal);

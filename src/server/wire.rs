@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
+use super::metrics::Places;
 use crate::limits;
 
 /// Time that a closed socket waits for the client to take the last word.
@@ -68,6 +69,7 @@ impl Carrier for TcpStream {
 pub(super) struct Gate<L> {
     listener: L,
     places: Arc<Semaphore>,
+    places_all: usize,
     stall: Duration,
 }
 
@@ -75,8 +77,14 @@ impl<L: Listener> Gate<L> {
     /// A gate for `sockets_max` at a time. A socket that takes nothing of what is written to it
     /// for `stall` is given up.
     pub(super) fn new(listener: L, sockets_max: usize, stall: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS)));
-        Self { listener, places, stall }
+        let places_all = sockets_max.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places_all));
+        Self { listener, places, places_all, stall }
+    }
+
+    /// Its places.
+    pub(super) fn places(&self) -> Places {
+        Places { free: Arc::clone(&self.places), all: self.places_all }
     }
 
     /// The next socket, as soon as there is one, and a place for it.

@@ -23,6 +23,7 @@ use crate::json::{Json, Pointer};
 use crate::manager::{WorkspaceManager, WorkspaceManagerConfig};
 use crate::server::Phase;
 use crate::server::auth::Entry;
+use crate::server::metrics::SocketMeter;
 use crate::server::socket::{Patience, Seat, converse};
 use crate::server::tongue::{ServerName, Tongue};
 use crate::workspace::{Dialect, Durability, WorkspaceConfig};
@@ -193,6 +194,7 @@ impl Server {
             message_bytes_max: 4 << 20,
             patience: self.patience,
             phase: self.phase.listen(),
+            meter: SocketMeter::default(),
         };
         self.links.push(link.clone());
         let link = link.clone();

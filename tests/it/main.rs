@@ -20,6 +20,7 @@ mod client;
 mod crdt;
 mod decay;
 mod doctor;
+mod drain;
 mod events;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -28,6 +29,7 @@ mod kill;
 mod limits;
 mod listing;
 mod memory;
+mod metrics;
 mod node;
 mod patches;
 mod readme;

@@ -104,7 +104,17 @@ impl Server {
 
     /// SIGTERM, and what the server exits with.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        signal(self.child(), "TERM");
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends the process a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child(), name);
+    }
+
+    /// What the server exits with when it ends by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         exit_of(self.child.as_mut().unwrap())
     }
 

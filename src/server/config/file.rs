@@ -26,6 +26,8 @@ pub(super) struct File {
     origins: Option<Vec<String>>,
     auth: Option<AuthTable>,
     #[serde(default)]
+    admin: AdminTable,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     store: Vec<StoreTable>,
@@ -33,6 +35,12 @@ pub(super) struct File {
     trigger: Vec<TriggerTable>,
     #[serde(default)]
     webhooks: WebhooksTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminTable {
+    listen: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -109,6 +117,7 @@ impl File {
         };
         Ok(Config {
             listen: self.listen.unwrap_or(otherwise.listen),
+            admin: self.admin.listen,
             data: self.data.unwrap_or(otherwise.data),
             insecure: otherwise.insecure,
             auth: self.auth.map(AuthTable::into_config).transpose()?,

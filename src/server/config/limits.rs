@@ -30,6 +30,8 @@ pub(super) struct LimitsTable {
     outbox_stall_ms: Option<u64>,
     ping_ms: Option<u64>,
     repo_ping_ms: Option<u64>,
+    drain_ms: Option<u64>,
+    stop_ms: Option<u64>,
 }
 
 impl LimitsTable {
@@ -88,6 +90,8 @@ impl LimitsTable {
                 b::REPO_PING_MS,
                 b::PING_MS_CEILING,
             )?,
+            drain_ms: self.drain_ms()?,
+            stop_ms: within("limits.stop_ms", self.stop_ms, b::STOP_MS_MAX, b::STOP_MS_CEILING)?,
         };
         if limits.frame_bytes > limits.message_bytes {
             return Err(ConfigError::Value {
@@ -96,6 +100,14 @@ impl LimitsTable {
             });
         }
         Ok(limits)
+    }
+
+    /// Unlike the others it may be 0.
+    fn drain_ms(&self) -> Result<u64, ConfigError> {
+        match self.drain_ms {
+            Some(0) => Ok(0),
+            given => within("limits.drain_ms", given, bounds::DRAIN_MS, bounds::DRAIN_MS_CEILING),
+        }
     }
 
     /// What a workspace holds its clients to.

@@ -115,6 +115,8 @@ fn every_limit_can_be_set() {
         ping_ms = 9
         repo_ping_ms = 16
         repo_message_bytes = 17
+        drain_ms = 0
+        stop_ms = 18
         stores = 10
         document_bytes = 1100
         json_depth = 12
@@ -137,6 +139,8 @@ fn every_limit_can_be_set() {
         ping_ms: 9,
         repo_ping_ms: 16,
         repo_message_bytes: 17,
+        drain_ms: 0,
+        stop_ms: 18,
     };
     assert_eq!(config.limits, limits);
     let json = JsonLimits {
@@ -166,6 +170,7 @@ fn a_limit_lies_between_one_and_its_ceiling() {
         ("presence_bytes", usize(bounds::PRESENCE_BYTES_CEILING)),
         ("sockets", usize(bounds::SOCKETS_CEILING)),
         ("request_ms", bounds::REQUEST_MS_CEILING),
+        ("stop_ms", bounds::STOP_MS_CEILING),
         ("message_bytes", usize(bounds::MESSAGE_BYTES_CEILING)),
         ("outbox_bytes", usize(bounds::OUTBOX_BYTES_CEILING)),
         ("outbox_stall_ms", bounds::OUTBOX_STALL_MS_CEILING),
