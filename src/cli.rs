@@ -1,9 +1,11 @@
 //! The command line: the server, a client of a running server, and what is done to the data of one
 //! that does not run.
 
+mod backup;
 mod client;
 mod doctor;
 mod edit;
+mod guide;
 mod output;
 mod serve;
 mod show;
@@ -14,7 +16,7 @@ mod transfer;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statehouse::ids::{Secret, StoreName, WorkspaceId};
 use statehouse::json::Pointer;
 
@@ -36,7 +38,10 @@ Examples:
   statehouse set  acme/chartState /symbol '\"ETH/USD\"'
   statehouse patch acme/chartState '[{\"op\": \"remove\", \"path\": \"/symbol\"}]'
   statehouse watch acme/chartState /symbol
+Whether a server has the data or not:
+  statehouse backup ./statehouse-data --to ./monday.db
 While no server has the data:
+  statehouse restore ./monday.db ./statehouse-data
   statehouse doctor ./statehouse-data
   statehouse export ./statehouse-data --to ./export
   statehouse import ./other-data ./export";
@@ -70,10 +75,23 @@ enum Command {
     Token(token::Token),
     /// Examine the data of a server that does not run; nothing of it is changed.
     Doctor(doctor::Doctor),
+    /// Write all data into one file, while a server has it or not.
+    Backup(backup::Backup),
+    /// Make a data folder of a backup.
+    Restore(backup::Restore),
+    /// Make the data of a server that does not run as small as it can be.
+    Compact(backup::Compact),
     /// Write stores of a server that does not run as files for other programs.
     Export(transfer::Export),
     /// Bring files into the data of a server that does not run.
     Import(transfer::Import),
+    /// What a server would run with.
+    #[command(subcommand)]
+    Config(guide::ConfigCommand),
+    /// Print what a shell needs to complete this program's commands.
+    Completions(guide::Completions),
+    /// Write a manual page for the program and one for each of its commands.
+    Man(guide::Man),
 }
 
 /// Which store of which server.
@@ -158,6 +176,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(doctor) => doctor.run(),
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Compact(compact) => compact.run(),
+        Command::Config(config) => config.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(man) => man.run(Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -173,7 +197,6 @@ pub(crate) fn run() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {

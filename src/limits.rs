@@ -180,6 +180,26 @@ pub const OUTBOX_STALL_MS_CEILING: u64 = 60 * 60 * 1_000;
 pub const SOCKETS_MAX: usize = 50_000;
 /// The largest [`SOCKETS_MAX`] that a configuration may set.
 pub const SOCKETS_CEILING: usize = 1_000_000;
+/// Sessions of one workspace at the same time.
+pub const SESSIONS_MAX: usize = SOCKETS_MAX;
+/// The largest [`SESSIONS_MAX`] that a configuration may set.
+pub const SESSIONS_CEILING: usize = SOCKETS_CEILING;
+/// HTTP requests from one address, and of one user, in a second.
+pub const REQUESTS_PER_S: u32 = 2_000;
+/// The largest [`REQUESTS_PER_S`] that a configuration may set.
+pub const REQUESTS_PER_S_CEILING: u32 = 1_000_000;
+/// New sessions of sockets from one address in a second.
+pub const SOCKETS_PER_S: u32 = 1_000;
+/// The largest [`SOCKETS_PER_S`] that a configuration may set.
+pub const SOCKETS_PER_S_CEILING: u32 = 1_000_000;
+/// Messages that are read from one socket in a second.
+pub const MESSAGES_PER_S: u32 = 20_000;
+/// The largest [`MESSAGES_PER_S`] that a configuration may set.
+pub const MESSAGES_PER_S_CEILING: u32 = 10_000_000;
+/// What may come at once of what is limited by the second, in seconds' worth.
+pub const RATE_BURST_S: u32 = 10;
+/// Buckets that the addresses and users of all requests share.
+pub const RATE_BUCKETS: u64 = 1 << 16;
 /// Sockets that are open at the same time where those who run the server ask.
 pub const ADMIN_SOCKETS_MAX: usize = 64;
 /// Time in which a client must send the head of its next HTTP request, from the moment that it

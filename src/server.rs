@@ -16,6 +16,7 @@ mod origin;
 mod outbox;
 mod pieces;
 mod problem;
+mod rates;
 pub(crate) mod socket;
 mod tickets;
 pub(crate) mod tongue;
@@ -53,6 +54,7 @@ use config::Config;
 use metrics::{Metrics, SocketMeter};
 use origin::Origins;
 use problem::Problem;
+use rates::{Address, Rates};
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
 use webhooks::Webhooks;
@@ -107,6 +109,7 @@ pub struct Server<L = TcpListener> {
     auth: Option<Arc<Auth>>,
     rules: Rules,
     webhooks: Webhooks,
+    rates: Rates,
     exposed: bool,
     admin: Option<TcpListener>,
 }
@@ -117,6 +120,7 @@ struct Rules {
     origins: Origins,
     outbox_bytes_max: usize,
     sockets_max: usize,
+    messages_per_s: u32,
     request: Duration,
     drain: Duration,
     stop: Duration,
@@ -166,6 +170,7 @@ impl Rules {
             origins: Origins::new(config.origins.clone(), exposed),
             outbox_bytes_max: limits.outbox_bytes,
             sockets_max: limits.sockets,
+            messages_per_s: limits.messages_per_s,
             request: Duration::from_millis(limits.request_ms),
             drain: Duration::from_millis(limits.drain_ms),
             stop: Duration::from_millis(limits.stop_ms),
@@ -225,7 +230,20 @@ impl<L: Listener> Server<L> {
         let webhooks = Webhooks::new(&config.webhook_rules, &config.webhooks, log_of_calls, host);
         let webhooks = webhooks.map_err(StartError::Webhooks)?;
         let (hub, admin) = (Hub::start(hub, log), None);
-        Ok(Self { listener, address, hub, name, workspace, auth, rules, webhooks, exposed, admin })
+        let rates = Rates::new(&config.limits);
+        Ok(Self {
+            listener,
+            address,
+            hub,
+            name,
+            workspace,
+            auth,
+            rules,
+            webhooks,
+            rates,
+            exposed,
+            admin,
+        })
     }
 
     /// Where it listens; the port is the one that the system chose if the configuration left it
@@ -264,6 +282,7 @@ impl<L: Listener> Server<L> {
             past: Arc::new(Semaphore::new(limits::PAST_READERS_MAX)),
             phase: Arc::clone(&phase),
             sockets,
+            rates: Arc::new(self.rates),
             talk: talk::<L::Stream>,
         };
         let routes = router(seats).merge(desk(told).router());
@@ -326,6 +345,7 @@ struct Seats {
     /// Each socket holds a receiver, so the sender knows when the last one is closed.
     phase: Arc<watch::Sender<Phase>>,
     sockets: SocketMeter,
+    rates: Arc<Rates>,
     /// How to go on with a socket that is upgraded: it knows what sockets are here.
     talk: fn(OnUpgrade, Seat),
 }
@@ -384,6 +404,9 @@ impl FromRequestParts<Seats> for Door {
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
         let visitor = Visitor::from_request_parts(parts, seats).await?;
+        if let Some(Address(address)) = parts.extensions.get() {
+            seats.rates.socket(*address).map_err(Problem::too_often)?;
+        }
         let named = caller::subprotocols(&parts.headers).any(|offered| offered == SUBPROTOCOL);
         let upgrade = parts.extensions.get().cloned();
         let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;
@@ -417,6 +440,7 @@ impl Door {
             patience: allowance.patience,
             phase: seats.phase.subscribe(),
             meter: seats.sockets,
+            messages_per_s: seats.rules.messages_per_s,
         };
         (seats.talk)(upgrade, seat);
         let mut answer = Response::new(Body::empty());

@@ -3,7 +3,7 @@
 //! A [`ChangeLog`] keeps, for every store of every workspace, its commits in the order of their
 //! seqs and at most one checkpoint that stands for the oldest of them. All calls block; the hub
 //! makes them on threads of its own. Absence and failure are different values: a store that was
-//! never saved reads as [`Stored::default`], a store that cannot be read is an error.
+//! never saved reads as nothing ([`Stored::default`]), a store that cannot be read is an error.
 //!
 //! - [`sqlite`] is the embedded default: one file, every row with a checksum.
 //! - [`memory`] is the same log without a disk, for tests and for embedding.
@@ -78,7 +78,8 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     /// them again is [`StorageError::Behind`].
     fn append(&self, batch: &[AppendTo]) -> Result<Vec<Result<(), StorageError>>, StorageError>;
 
-    /// Reads one store. A store that was never appended to is `Stored::default()`.
+    /// Reads one store. A store that was never appended to is `Stored::default()`; in a place that
+    /// was restored from a backup it has the start of a later epoch.
     fn read(&self, workspace: &WorkspaceId, store: &StoreName) -> Result<Stored, StorageError>;
 
     /// The stores of a workspace that hold commits, by name, each with its newest seq.

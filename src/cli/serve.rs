@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use statehouse::server::config::Config;
+use statehouse::server::config::print::Sources;
 use statehouse::server::{Server, StartError};
 use statehouse::storage::StorageError;
 use statehouse::storage::sqlite::SqliteLog;
@@ -19,9 +20,22 @@ use super::{Failure, output};
 /// The configuration that is read if it is there and no other is asked for.
 const CONFIG: &str = "statehouse.toml";
 
-/// Arguments of `serve`. They go before the environment, and that before the file.
+/// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// How logs are written; auto: as text on a terminal, as JSON otherwise
+    #[arg(long, value_enum, default_value_t, env = "STATEHOUSE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Which logs are written, for example `statehouse=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "STATEHOUSE_LOG")]
+    log: String,
+}
+
+/// What the server is told. The flags go before the environment, and that before the file.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
     /// The address to listen on [default: 127.0.0.1:4600]; port 0 lets the system choose
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -37,12 +51,27 @@ pub(super) struct Serve {
     /// Listen beyond this machine although nobody is asked who he is
     #[arg(long)]
     insecure: bool,
-    /// How logs are written; auto: as text on a terminal, as JSON otherwise
-    #[arg(long, value_enum, default_value_t, env = "STATEHOUSE_LOG_FORMAT")]
-    log_format: LogFormat,
-    /// Which logs are written, for example `statehouse=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "STATEHOUSE_LOG")]
-    log: String,
+}
+
+impl Settings {
+    /// What they come to, where it was read, and the keys that flags have set.
+    pub(super) fn read(self) -> Result<(Config, Sources, Vec<&'static str>), Failure> {
+        let (sources, mut config) = read_sources(self.config)?;
+        let mut flags = Vec::new();
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+            flags.push("listen");
+        }
+        if let Some(data) = self.data {
+            config.data = data;
+            flags.push("data");
+        }
+        if self.insecure {
+            config.insecure = true;
+            flags.push("insecure");
+        }
+        Ok((config, sources, flags))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -56,7 +85,7 @@ pub(super) enum LogFormat {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         start_logs(self.log_format, &self.log)?;
-        let config = self.read_config()?;
+        let (config, ..) = self.settings.read()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -68,29 +97,21 @@ impl Serve {
         }
         served
     }
-
-    fn read_config(self) -> Result<Config, Failure> {
-        let mut config = read_config(self.config)?;
-        if let Some(listen) = self.listen {
-            config.listen = listen;
-        }
-        if let Some(data) = self.data {
-            config.data = data;
-        }
-        config.insecure |= self.insecure;
-        Ok(config)
-    }
 }
 
 /// Reads the configuration that is asked for, or else the usual one if it is there, with the
 /// environment over it.
 pub(super) fn read_config(path: Option<PathBuf>) -> Result<Config, Failure> {
+    read_sources(path).map(|(_, config)| config)
+}
+
+fn read_sources(path: Option<PathBuf>) -> Result<(Sources, Config), Failure> {
     let usual = Path::new(CONFIG);
     let path = path.or_else(|| usual.exists().then(|| usual.to_owned()));
     // A variable that is not text cannot be one of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::read(path.as_deref(), environment).map_err(|error| Failure::Usage(error.to_string()))
+    Sources::read(path.as_deref(), environment).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {

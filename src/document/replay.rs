@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use automerge::{Automerge, Change, ChangeHash};
+use automerge::{ActorId, Automerge, Change, ChangeHash};
 
 use super::{DocumentError, author, guard, knows, projection, sorted};
 use crate::json::Json;
@@ -62,6 +62,13 @@ impl Replay {
     /// The heads now, sorted.
     pub fn heads(&self) -> Vec<ChangeHash> {
         sorted(self.doc.get_heads())
+    }
+
+    /// All who have made a change in it, in order.
+    pub fn actors(&self) -> Vec<ActorId> {
+        let changes = self.doc.get_changes(&[]);
+        let actors: BTreeSet<&ActorId> = changes.iter().map(Change::actor_id).collect();
+        actors.into_iter().cloned().collect()
     }
 
     /// Whether all of these changes are in the document.
@@ -121,6 +128,11 @@ impl Replay {
         guard::contained(|| Ok(projection::strip_reserved(&projection::read(&self.doc)?)))
     }
 
+    /// The document as Automerge saves it.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.doc.save()
+    }
+
     /// The document as Automerge saves it, loaded again and compared: Automerge can take in what
     /// it then saves in a form that does not load.
     pub fn save(&self) -> Result<Vec<u8>, DocumentError> {
@@ -159,8 +171,8 @@ mod tests {
     /// A history of two writers who now and then meet, as commits of one change each.
     fn history(writes: &[(bool, u8)]) -> Vec<(Vec<Vec<u8>>, Vec<ChangeHash>)> {
         let mut all = Automerge::new();
-        let mut writers = [1, 2]
-            .map(|actor: u8| Automerge::new().with_actor(automerge::ActorId::from([actor; 16])));
+        let mut writers =
+            [1, 2].map(|actor: u8| Automerge::new().with_actor(ActorId::from([actor; 16])));
         let mut commits = Vec::new();
         for (number, (second, value)) in (0_i64..).zip(writes) {
             let doc = &mut writers[usize::from(*second)];

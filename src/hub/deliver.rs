@@ -99,6 +99,10 @@ impl Channels {
         self.channels.contains_key(&session)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.channels.is_empty()
     }

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::hub::host::{Host, blocking};
 use crate::ids::{Millis, Seq, StoreName, WorkspaceId};
 use crate::storage::{ChangeLog, StorageError};
-use crate::workspace::{Commit, MessageId, Past, Recovered, Stored, Unavailable, WorkspaceConfig};
+use crate::workspace::{MessageId, Recovered, Unavailable, WorkspaceConfig};
 
 /// Reads the log, no more at once than the machine can work on.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Reader {
         let make = move |log: &dyn ChangeLog| -> Result<_, String> {
             let stored = log.read(&id, &name).map_err(|e| e.to_string())?;
             let config = rules.store(&name);
-            let keep = kept_after(&stored, &config.past, now);
+            let keep = stored.kept_after(&config.past, now);
             let recovered = Recovered::build(Arc::new(config), stored);
             // What is saved here was loaded again and compared before it comes back.
             let checkpoint = recovered.and_then(|store| store.checkpoint());
@@ -151,25 +151,11 @@ async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, String> 
     Arc::clone(places).acquire_owned().await.map_err(|e| e.to_string())
 }
 
-/// The seq after which commits keep their heads under a checkpoint: the history that stale
-/// clients are answered from.
-fn kept_after(stored: &Stored, past: &Past, now: Millis) -> Seq {
-    let commits = &stored.commits;
-    let is_young = |commit: &&Commit| now.0.saturating_sub(commit.time.0) <= past.age_ms_min;
-    let young = commits.iter().rev().take_while(is_young).count();
-    let kept = young.max(past.commits_min).min(past.commits_max);
-    let dropped = commits.len().saturating_sub(kept);
-    match dropped.checked_sub(1).and_then(|last| commits.get(last)) {
-        Some(last) => last.seq,
-        None => commits.first().map_or(stored.start, |first| Seq(first.seq.0.saturating_sub(1))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits;
-    use crate::workspace::{Dialect, Origin};
+    use crate::workspace::{Commit, Dialect, Origin, Past, Stored};
 
     fn commit(seq: u64, time: u64) -> Commit {
         let origin =
@@ -194,7 +180,7 @@ mod tests {
             let commits: Vec<_> = (1..=commits).map(|seq| commit(seq, made)).collect();
             let stored = Stored { commits, ..Stored::default() };
             assert_eq!(
-                kept_after(&stored, &Past::default(), Millis(now)),
+                stored.kept_after(&Past::default(), Millis(now)),
                 Seq(kept),
                 "{cases:?} at {now}"
             );

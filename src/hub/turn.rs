@@ -291,6 +291,13 @@ impl Task {
     /// Turns a message into an input, and notes who is to be told of its effects.
     fn admit(&mut self, message: Message, inputs: &mut Vec<Input>) {
         match message {
+            Message::Attach { reply, .. }
+                if self.channels.len() >= self.shared.config.workspace.limits.sessions_max =>
+            {
+                let refusal = Refusal::TooMany("sessions");
+                self.shared.meter.refused(codes::error_code(&refusal));
+                drop(reply.send(Err(HubError::Refused(refusal))));
+            }
             Message::Attach { attached, user, rights, channel, reply } => {
                 let session = attached.session();
                 self.channels.insert(session, channel);

@@ -7,12 +7,16 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::Phase;
+use super::rates::Address;
 use super::wire::{Carrier, Gate, Listener, Wire};
 
 /// Accepts sockets and serves each, until the sender of `ending` is dropped. Requests that came
@@ -51,7 +55,14 @@ async fn serve_one(
     mut ending: watch::Receiver<()>,
     _held: watch::Receiver<Phase>,
 ) {
-    let answer = TowerToHyperService::new(routes);
+    let peer = wire.peer().map(Address);
+    let routes = TowerToHyperService::new(routes);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        routes.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(request)

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use super::Seats;
 use super::auth::{AuthError, Credential, Entry, Guard};
 use super::problem::Problem;
+use super::rates::Address;
 use crate::hub::{Attached, Channel, HubError};
 use crate::ids::{Secret, StoreName, WorkspaceId};
 use crate::workspace::{ANONYMOUS, Answer, Ask, Refusal, Rights};
@@ -57,6 +58,9 @@ impl FromRequestParts<Seats> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        if let Some(Address(address)) = parts.extensions.get() {
+            seats.rates.request(*address).map_err(Problem::too_often)?;
+        }
         let workspace = named(parts, seats, "workspace").await?.parse().map_err(bad_name)?;
         if !seats.rules.origins.allow(&parts.headers) {
             return Err(Problem::bad_origin());
@@ -66,7 +70,11 @@ impl FromRequestParts<Seats> for Visitor {
             None => Entry::Open(ANONYMOUS.into()),
             Some(auth) => match credential(parts)? {
                 None => Entry::Awaited(Arc::clone(auth)),
-                Some(credential) => Entry::Known(auth.admit(&credential, &workspace).await?),
+                Some(credential) => {
+                    let guard = auth.admit(&credential, &workspace).await?;
+                    seats.rates.user(guard.user()).map_err(Problem::too_often)?;
+                    Entry::Known(guard)
+                }
             },
         };
         Ok(Self { seats: seats.clone(), workspace, entry })

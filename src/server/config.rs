@@ -4,6 +4,7 @@ mod auth;
 mod environment;
 mod file;
 mod limits;
+pub mod print;
 mod webhooks;
 
 use std::path::{Path, PathBuf};
@@ -89,6 +90,12 @@ pub struct Limits {
     pub drain_ms: u64,
     /// Time that a stop waits for what is unsaved, in milliseconds.
     pub stop_ms: u64,
+    /// HTTP requests from one address, and of one user, in a second.
+    pub requests_per_s: u32,
+    /// New sessions of sockets from one address in a second.
+    pub sockets_per_s: u32,
+    /// Messages that are read from one socket in a second.
+    pub messages_per_s: u32,
 }
 
 impl Default for Limits {
@@ -107,6 +114,9 @@ impl Default for Limits {
             repo_ping_ms: bounds::REPO_PING_MS,
             drain_ms: bounds::DRAIN_MS,
             stop_ms: bounds::STOP_MS_MAX,
+            requests_per_s: bounds::REQUESTS_PER_S,
+            sockets_per_s: bounds::SOCKETS_PER_S,
+            messages_per_s: bounds::MESSAGES_PER_S,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong with a request, for programs and for people (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -35,6 +37,13 @@ impl Problem {
             detail: detail.into(),
             headers: Vec::new(),
         }
+    }
+
+    /// The client asks too often: after this time he may again.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        let detail = "there were too many requests from this address or user";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail);
+        problem.with(header::RETRY_AFTER, wait.as_secs().saturating_add(1).into())
     }
 
     /// What the workspace refused, with the code that a socket would be told.
@@ -84,7 +93,8 @@ impl IntoResponse for Problem {
         let mut headers = HeaderMap::from_iter(self.headers);
         headers.insert(header::CONTENT_TYPE, TYPE);
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, limits::RETRY_AFTER_S.into());
+            let usual = limits::RETRY_AFTER_S.into();
+            headers.entry(header::RETRY_AFTER).or_insert(usual);
         }
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 11.6.1, and RFC 6750, section 3.

@@ -25,6 +25,7 @@ use super::auth::{Entry, Guard};
 use super::buffered::Buffered;
 use super::metrics::SocketMeter;
 use super::outbox::{Batch, Outbox};
+use super::rates::Pace;
 use super::tongue::{Heard, Tongue};
 use super::wire::{Carrier, FarSide, Wire};
 use crate::hub::{Attached, Channel, Hub, HubError, Outgoing};
@@ -73,6 +74,7 @@ pub(crate) struct Seat {
     pub(crate) patience: Patience,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) meter: SocketMeter,
+    pub(crate) messages_per_s: u32,
 }
 
 /// How the reading of a socket ended.
@@ -117,7 +119,7 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
         Err(End::Gone) => return,
         Err(End::Close(closing)) => return turn_away(&mut sink, &mut stream, closing).await,
     };
-    let _counted = seat.meter.count(&seat.tongue);
+    let (mut phase, _counted) = (seat.phase.clone(), seat.meter.count(&seat.tongue));
     let outbox = Arc::new(Outbox::new(seat.outbox_bytes_max, seat.tongue).counting(&seat.meter));
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
     let (user, rights) = (&arrival.user, Arc::clone(&arrival.rights));
@@ -141,9 +143,9 @@ pub(crate) async fn converse<K: FrameSink, S: FrameStream>(
         ping: seat.patience.ping,
         guard,
         meter: &seat.meter,
+        pace: Pace::new(seat.messages_per_s),
         garbled: 0,
     };
-    let mut phase = seat.phase.clone();
     let reading = async {
         let end = reader.run_until(&mut phase, guarding, arrival.first).await;
         if let End::Close(closing) = end {
@@ -201,6 +203,7 @@ struct Reader<'a, S> {
     /// What the client has shown to be let in.
     guard: watch::Sender<Option<Guard>>,
     meter: &'a SocketMeter,
+    pace: Pace,
     /// Frames that were not understood.
     garbled: u64,
 }
@@ -254,6 +257,7 @@ impl<S: FrameStream> Reader<'_, S> {
                 }
             };
             pings_missed = 0;
+            self.pace.next().await;
             if let Err(end) = self.take(message).await {
                 return end;
             }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,6 +39,11 @@ pub trait Listener: Send + 'static {
 pub trait Carrier: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {
     /// Writes what is taken at once, without waiting, and returns how many bytes that was.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The address at the far end. Who has none is not told from others, and held to no rate.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 impl Listener for TcpListener {
@@ -61,6 +66,10 @@ impl Listener for TcpListener {
 impl Carrier for TcpStream {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         Self::try_write(self, bytes)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer_addr().ok().map(|address| address.ip())
     }
 }
 
@@ -165,6 +174,11 @@ pub(super) struct Wire<C: Carrier> {
 }
 
 impl<C: Carrier> Wire<C> {
+    /// The address at the far end.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.stream.as_ref().and_then(Carrier::peer)
+    }
+
     pub(super) fn far_end(&self) -> FarEnd {
         FarEnd { pulse: Arc::clone(&self.pulse) }
     }

@@ -20,6 +20,7 @@ use super::plan::{Fault, Plan};
 use crate::hub::{Fired, Handler, Hub, HubConfig, Watch, WatchOptions};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::json::{Json, Pointer};
+use crate::limits;
 use crate::manager::{WorkspaceManager, WorkspaceManagerConfig};
 use crate::server::Phase;
 use crate::server::auth::Entry;
@@ -195,6 +196,7 @@ impl Server {
             patience: self.patience,
             phase: self.phase.listen(),
             meter: SocketMeter::default(),
+            messages_per_s: limits::MESSAGES_PER_S_CEILING,
         };
         self.links.push(link.clone());
         let link = link.clone();

@@ -20,7 +20,9 @@
 //! One connection writes and a few read; what is read is one consistent view and waits for no
 //! writer.
 
+pub mod backup;
 mod calls;
+pub mod compact;
 pub mod doctor;
 pub mod export;
 mod fault;
@@ -32,6 +34,7 @@ mod migrate_1_2;
 mod migrate_2_3;
 mod names;
 mod readers;
+pub mod restore;
 mod rows;
 mod schema;
 mod view;
@@ -87,6 +90,13 @@ impl SqliteLog {
         checkpoint: &Checkpoint,
     ) -> Result<(), StorageError> {
         self.write(|tx| writer::found(tx, workspace, store, commit, checkpoint))
+    }
+
+    /// Writes the file anew, without the pages that hold nothing. Until it is done, it takes up to
+    /// twice its length on the disk.
+    pub fn vacuum(&self) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(writer.vacuum()?)
     }
 
     /// Runs one writing transaction. A panic in one cannot leave it open, because it is rolled back

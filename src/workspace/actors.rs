@@ -43,12 +43,14 @@ pub struct Owner(pub u64);
 impl Owner {
     /// The server: its own writes, those it makes for JSON clients, and the genesis.
     pub const SERVER: Self = Self(0);
+    /// Everybody: the actor is nobody's and comes to be nobody's, whoever uses it.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// A user; none if anonymous.
     pub fn user(name: &str) -> Option<Self> {
         let digest = Sha256::digest(name);
         let first = digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-        (name != ANONYMOUS).then(|| Self(first.max(1)))
+        (name != ANONYMOUS).then(|| Self(first.clamp(1, Self::ALL.0.saturating_sub(1))))
     }
 }
 
@@ -74,6 +76,16 @@ impl Actors {
         Self { is_common: true, ..Self::default() }
     }
 
+    /// Actors of a document that was restored from a backup, open to all. What they wrote after
+    /// the backup, the server too, comes back by whoever has it.
+    pub fn shared(actors: &[ActorId]) -> Self {
+        let mut shared = Self::default();
+        for actor in actors {
+            shared.give(key(actor), Owner::ALL);
+        }
+        shared
+    }
+
     /// Whether a user may make changes with an actor.
     pub fn may_use(&self, user: &str, actor: &ActorId) -> bool {
         #[cfg(planted)]
@@ -81,7 +93,7 @@ impl Actors {
             return true;
         }
         let owner = self.owner(actor);
-        owner.is_none() || owner == Owner::user(user)
+        owner.is_none_or(|owner| owner == Owner::ALL || Some(owner) == Owner::user(user))
     }
 
     /// Notes that a user has used these actors; those that nobody owns are his from now on.

@@ -50,6 +50,8 @@ pub struct WorkspaceLimits {
     /// Stores of one workspace that everybody shares. Those of the configuration, and those that
     /// are saved, are there whatever it says.
     pub stores_max: usize,
+    /// Sessions that are attached at the same time.
+    pub sessions_max: usize,
 }
 
 impl Default for WorkspaceLimits {
@@ -58,6 +60,7 @@ impl Default for WorkspaceLimits {
             json: JsonLimits::default(),
             presence_bytes_max: limits::PRESENCE_BYTES_MAX,
             stores_max: limits::STORES_MAX,
+            sessions_max: limits::SESSIONS_MAX,
         }
     }
 }

@@ -6,9 +6,9 @@ use automerge::ChangeHash;
 
 use super::actors::Actors;
 use super::commit::Commit;
-use super::config::StoreConfig;
+use super::config::{Past, StoreConfig};
 use super::store::Store;
-use crate::ids::Seq;
+use crate::ids::{Millis, Seq};
 
 /// A store that cannot be loaded; it is not blank, and nothing is saved over it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,22 @@ pub struct Stored {
     pub commits: Vec<Commit>,
     /// Whether messages older than the oldest of these commits carried ids.
     pub older_messages: bool,
+}
+
+impl Stored {
+    /// The seq after which commits keep their heads under a checkpoint: the history that stale
+    /// clients are answered from.
+    pub fn kept_after(&self, past: &Past, now: Millis) -> Seq {
+        let commits = &self.commits;
+        let is_young = |commit: &&Commit| now.0.saturating_sub(commit.time.0) <= past.age_ms_min;
+        let young = commits.iter().rev().take_while(is_young).count();
+        let kept = young.max(past.commits_min).min(past.commits_max);
+        let dropped = commits.len().saturating_sub(kept);
+        match dropped.checked_sub(1).and_then(|last| commits.get(last)) {
+            Some(last) => last.seq,
+            None => commits.first().map_or(self.start, |first| Seq(first.seq.0.saturating_sub(1))),
+        }
+    }
 }
 
 /// A saved document that stands for all commits up to `seq`.

@@ -13,6 +13,7 @@
 
 mod api;
 mod auth;
+mod backup;
 mod bombs;
 mod burst;
 mod cli;
@@ -24,6 +25,7 @@ mod drain;
 mod events;
 #[cfg(target_os = "linux")]
 mod faults;
+mod guide;
 mod http;
 mod kill;
 mod limits;
@@ -32,6 +34,7 @@ mod memory;
 mod metrics;
 mod node;
 mod patches;
+mod rates;
 mod readme;
 mod repo;
 mod samod;

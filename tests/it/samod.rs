@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::client::{Heard, PATIENCE, Socket, apply};
 use crate::server::Server;
 
-const WORKSPACE: &str = "samod";
+pub(crate) const WORKSPACE: &str = "samod";
 
 /// Edits that everybody makes while nobody waits.
 const BURST: usize = 20;
@@ -59,14 +59,14 @@ impl Dialer for Line {
 }
 
 /// A samod repository with one line to the server.
-struct Peer {
+pub(crate) struct Peer {
     repo: Repo,
     is_up: watch::Sender<bool>,
     dialer: DialerHandle<Infallible>,
 }
 
 impl Peer {
-    async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         let repo = Repo::build_tokio().load().await;
         let (is_up, line) = watch::channel(true);
         let line = Line { url: server.automerge(WORKSPACE), is_up: line };
@@ -78,21 +78,21 @@ impl Peer {
         peer
     }
 
-    async fn online(&self, wanted: bool) {
+    pub(crate) async fn online(&self, wanted: bool) {
         until("the line is as it is wanted", || self.dialer.is_connected() == wanted).await;
     }
 
-    async fn cut(&self) {
+    pub(crate) async fn cut(&self) {
         self.is_up.send_replace(false);
         self.online(false).await;
     }
 
-    async fn back(&self) {
+    pub(crate) async fn back(&self) {
         self.is_up.send_replace(true);
         self.online(true).await;
     }
 
-    async fn create(&self) -> DocHandle {
+    pub(crate) async fn create(&self) -> DocHandle {
         let mut doc = Automerge::new();
         doc.transact(|tx| {
             let log = tx.put_object(ROOT, "log", ObjType::List)?;
@@ -102,23 +102,23 @@ impl Peer {
         self.repo.create(doc).await.unwrap()
     }
 
-    async fn find(&self, other: &DocHandle) -> DocHandle {
+    pub(crate) async fn find(&self, other: &DocHandle) -> DocHandle {
         let found = self.repo.find(other.document_id().clone());
         timeout(PATIENCE, found).await.unwrap().unwrap().expect("the document is there")
     }
 
     /// Returns when the server has said that it holds everything of this document.
-    async fn saved(&self, handle: &DocHandle) {
+    pub(crate) async fn saved(&self, handle: &DocHandle) {
         let connection = self.dialer.connection_id().unwrap();
         timeout(PATIENCE, handle.they_have_our_changes(connection)).await.unwrap();
     }
 }
 
-fn state(handle: &DocHandle) -> Value {
+pub(crate) fn state(handle: &DocHandle) -> Value {
     handle.with_document(|doc| serde_json::to_value(AutoSerde::from(&*doc)).unwrap())
 }
 
-fn write(handle: &DocHandle, name: &str) {
+pub(crate) fn write(handle: &DocHandle, name: &str) {
     handle.with_document(|doc| {
         let (_, log) = doc.get(ROOT, "log").unwrap().unwrap();
         let at = doc.length(&log);
@@ -135,7 +135,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits until both show the same list of so many names; returns the sorted names.
-async fn agreement(handles: [&DocHandle; 2], names: usize) -> Vec<String> {
+pub(crate) async fn agreement(handles: [&DocHandle; 2], names: usize) -> Vec<String> {
     until("the repositories agree", || {
         let states = handles.map(state);
         states[0] == states[1] && states[0]["log"].as_array().unwrap().len() == names
@@ -144,7 +144,7 @@ async fn agreement(handles: [&DocHandle; 2], names: usize) -> Vec<String> {
     sorted(&state(handles[0]))
 }
 
-fn sorted(state: &Value) -> Vec<String> {
+pub(crate) fn sorted(state: &Value) -> Vec<String> {
     let log = state["log"].as_array().unwrap();
     let mut names: Vec<String> = log.iter().map(|name| name.as_str().unwrap().into()).collect();
     names.sort_unstable();

@@ -5,7 +5,8 @@ use toml::{Table, Value};
 use super::ConfigError;
 use super::file::File;
 
-const PREFIX: &str = "STATEHOUSE_";
+/// What the name of each variable begins with.
+pub(super) const PREFIX: &str = "STATEHOUSE_";
 /// Variables that are read elsewhere: flags of the command line.
 const FLAGS: &[&str] = &["CONFIG", "LOG", "LOG_FORMAT", "SERVER", "TOKEN"];
 

@@ -32,6 +32,10 @@ pub(super) struct LimitsTable {
     repo_ping_ms: Option<u64>,
     drain_ms: Option<u64>,
     stop_ms: Option<u64>,
+    sessions: Option<usize>,
+    requests_per_s: Option<u32>,
+    sockets_per_s: Option<u32>,
+    messages_per_s: Option<u32>,
 }
 
 impl LimitsTable {
@@ -90,8 +94,7 @@ impl LimitsTable {
                 b::REPO_PING_MS,
                 b::PING_MS_CEILING,
             )?,
-            drain_ms: self.drain_ms()?,
-            stop_ms: within("limits.stop_ms", self.stop_ms, b::STOP_MS_MAX, b::STOP_MS_CEILING)?,
+            ..self.for_rates()?
         };
         if limits.frame_bytes > limits.message_bytes {
             return Err(ConfigError::Value {
@@ -100,6 +103,34 @@ impl LimitsTable {
             });
         }
         Ok(limits)
+    }
+
+    /// How often clients may come, and how the server ends.
+    fn for_rates(&self) -> Result<Limits, ConfigError> {
+        use bounds as b;
+        Ok(Limits {
+            requests_per_s: within(
+                "limits.requests_per_s",
+                self.requests_per_s,
+                b::REQUESTS_PER_S,
+                b::REQUESTS_PER_S_CEILING,
+            )?,
+            sockets_per_s: within(
+                "limits.sockets_per_s",
+                self.sockets_per_s,
+                b::SOCKETS_PER_S,
+                b::SOCKETS_PER_S_CEILING,
+            )?,
+            messages_per_s: within(
+                "limits.messages_per_s",
+                self.messages_per_s,
+                b::MESSAGES_PER_S,
+                b::MESSAGES_PER_S_CEILING,
+            )?,
+            drain_ms: self.drain_ms()?,
+            stop_ms: within("limits.stop_ms", self.stop_ms, b::STOP_MS_MAX, b::STOP_MS_CEILING)?,
+            ..Limits::default()
+        })
     }
 
     /// Unlike the others it may be 0.
@@ -149,6 +180,12 @@ impl LimitsTable {
                 b::PRESENCE_BYTES_CEILING,
             )?,
             stores_max: within("limits.stores", self.stores, b::STORES_MAX, b::STORES_CEILING)?,
+            sessions_max: within(
+                "limits.sessions",
+                self.sessions,
+                b::SESSIONS_MAX,
+                b::SESSIONS_CEILING,
+            )?,
         })
     }
 }

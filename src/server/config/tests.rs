@@ -117,6 +117,10 @@ fn every_limit_can_be_set() {
         repo_message_bytes = 17
         drain_ms = 0
         stop_ms = 18
+        sessions = 19
+        requests_per_s = 20
+        sockets_per_s = 21
+        messages_per_s = 22
         stores = 10
         document_bytes = 1100
         json_depth = 12
@@ -141,6 +145,9 @@ fn every_limit_can_be_set() {
         repo_message_bytes: 17,
         drain_ms: 0,
         stop_ms: 18,
+        requests_per_s: 20,
+        sockets_per_s: 21,
+        messages_per_s: 22,
     };
     assert_eq!(config.limits, limits);
     let json = JsonLimits {
@@ -152,7 +159,7 @@ fn every_limit_can_be_set() {
     };
     assert_eq!(
         config.workspace.limits,
-        WorkspaceLimits { json, presence_bytes_max: 15, stores_max: 10 }
+        WorkspaceLimits { json, presence_bytes_max: 15, stores_max: 10, sessions_max: 19 }
     );
 }
 
@@ -171,6 +178,10 @@ fn a_limit_lies_between_one_and_its_ceiling() {
         ("sockets", usize(bounds::SOCKETS_CEILING)),
         ("request_ms", bounds::REQUEST_MS_CEILING),
         ("stop_ms", bounds::STOP_MS_CEILING),
+        ("sessions", usize(bounds::SESSIONS_CEILING)),
+        ("requests_per_s", bounds::REQUESTS_PER_S_CEILING.into()),
+        ("sockets_per_s", bounds::SOCKETS_PER_S_CEILING.into()),
+        ("messages_per_s", bounds::MESSAGES_PER_S_CEILING.into()),
         ("message_bytes", usize(bounds::MESSAGE_BYTES_CEILING)),
         ("outbox_bytes", usize(bounds::OUTBOX_BYTES_CEILING)),
         ("outbox_stall_ms", bounds::OUTBOX_STALL_MS_CEILING),

@@ -86,31 +86,34 @@ pub struct Summary {
 /// An error means that it could not look: see [`Look::open`]. A log that is damaged beyond reading
 /// is a finding.
 pub fn examine(folder: &Path, tell: &mut dyn FnMut(&Finding)) -> Result<Summary, StorageError> {
-    let mut summary = Summary::default();
+    match Look::open(folder) {
+        Ok(look) => Ok(examine_all(&look, tell)),
+        Err(StorageError::Damaged(what)) => {
+            tell(&Finding { store: None, seq: None, what, rescue: None });
+            Ok(Summary { findings: 1, ..Summary::default() })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Examines all that is in a log.
+pub(super) fn examine_all(look: &Look, tell: &mut dyn FnMut(&Finding)) -> Summary {
+    let mut summary = Summary { format: look.format(), ..Summary::default() };
     let mut of_log = |what: String, findings: &mut usize| {
         *findings = findings.saturating_add(1);
         tell(&Finding { store: None, seq: None, what, rescue: None });
     };
-    let look = match Look::open(folder) {
-        Ok(look) => look,
-        Err(StorageError::Damaged(what)) => {
-            of_log(what, &mut summary.findings);
-            return Ok(summary);
-        }
-        Err(error) => return Err(error),
-    };
-    summary.format = look.format();
     look.check_file(&mut |what| of_log(what, &mut summary.findings));
     let stores = look.stores(&mut |what| of_log(what, &mut summary.findings));
     let workspaces: BTreeSet<&WorkspaceId> = stores.iter().map(|named| &named.workspace).collect();
     summary.workspaces = workspaces.len();
     summary.stores = stores.len();
     for named in &stores {
-        let (whole, findings) = examine_store(&look, named, tell);
+        let (whole, findings) = examine_store(look, named, tell);
         summary.commits = summary.commits.saturating_add(whole.commits);
         summary.findings = summary.findings.saturating_add(findings);
     }
-    Ok(summary)
+    summary
 }
 
 /// Examines one store. Gives what is whole of it, and the number of findings.

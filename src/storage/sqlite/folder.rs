@@ -15,6 +15,12 @@ use super::fault::{Fault, io as failed};
 use super::{schema, wal};
 use crate::storage::StorageError;
 
+/// What may be in a folder in which there was never a log.
+pub(super) const BEFORE: [&str; 3] = [LOCK, NEW, NEW_JOURNAL];
+const LOCK: &str = "statehouse.lock";
+const NEW: &str = "statehouse.db.new";
+const NEW_JOURNAL: &str = "statehouse.db.new-journal";
+
 /// A folder that belongs to this log alone, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -42,7 +48,7 @@ impl Folder {
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path.join("statehouse.lock"))
+            .open(path.join(LOCK))
             .map_err(|error| failed("open the lock file", &error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
@@ -53,7 +59,7 @@ impl Folder {
     /// Keeps writers out of a folder that is only looked at: nothing in it is made or changed, and
     /// others may look too.
     pub(super) fn watch(path: &Path) -> Result<Self, Fault> {
-        let lock = match File::open(path.join("statehouse.lock")) {
+        let lock = match File::open(path.join(LOCK)) {
             Ok(lock) => lock,
             // Whoever opens a log makes it, so nobody has.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -124,16 +130,32 @@ impl Folder {
 
     /// Makes a database under another name, and gives it its own when it is on stable storage.
     fn create(&self) -> Result<(), Fault> {
-        let new = self.path.join("statehouse.db.new");
-        for left in [&new, &self.path.join("statehouse.db.new-journal")] {
-            match fs::remove_file(left) {
+        self.clear_new()?;
+        schema::create(&self.new_database())?;
+        self.name_new()
+    }
+
+    /// Where a database is made.
+    pub(super) fn new_database(&self) -> PathBuf {
+        self.path.join(NEW)
+    }
+
+    /// Removes what is left of a database that was being made.
+    pub(super) fn clear_new(&self) -> Result<(), Fault> {
+        for left in [NEW, NEW_JOURNAL] {
+            match fs::remove_file(self.path.join(left)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed("remove a database that was never finished", &error));
                 }
                 Ok(()) | Err(_) => {}
             }
         }
-        schema::create(&new)?;
+        Ok(())
+    }
+
+    /// Gives the database that was made its name, once it is on stable storage.
+    pub(super) fn name_new(&self) -> Result<(), Fault> {
+        let new = self.new_database();
         let named = || {
             File::open(&new)?.sync_all()?;
             fs::rename(&new, self.database())?;

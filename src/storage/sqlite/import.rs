@@ -186,8 +186,10 @@ impl Parcel {
         let content = self.open()?;
         let limits = &rules.limits.json;
         let stored = log.read(&self.workspace, &self.store)?;
-        if stored == Stored::default() {
-            let epoch = u32::try_from(self.seq.epoch().saturating_add(1)).unwrap_or(u32::MAX);
+        let is_new = stored == Stored { start: stored.start, ..Stored::default() };
+        if is_new {
+            let epoch = self.seq.epoch().saturating_add(1).max(stored.start.epoch());
+            let epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
             let mut store = Recovered::founded(config, epoch, &content)?;
             let first = store.take_in(content, carrier, limits)?;
             // A store that is not there takes in even what changes nothing.

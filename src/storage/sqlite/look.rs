@@ -14,7 +14,7 @@ pub use store::{Flaw, Whole};
 
 use super::fault::{Fault, io as failed};
 use super::folder::Folder;
-use super::{calls, identity, names, schema, wal};
+use super::{backup, calls, identity, names, schema, wal};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::storage::StorageError;
 
@@ -26,7 +26,7 @@ pub struct Look {
     /// What is wrong with the write-ahead log, so that the log cannot be opened.
     wal: Option<String>,
     /// The lock on the folder; the last field, so that it goes after the connection.
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// A store that is in a log.
@@ -38,6 +38,13 @@ pub struct Named {
     pub store: StoreName,
     /// Its number in the tables.
     id: i64,
+}
+
+impl Named {
+    /// Its number in the tables.
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
 }
 
 impl fmt::Display for Named {
@@ -75,9 +82,40 @@ impl Look {
                 sound => sound.map(|()| None)?,
             };
             let (database, format) = schema::open_to_look(&folder.database(), has_wal)?;
-            Ok(Self { database, format, wal, _folder: folder })
+            Ok(Self { database, format, wal, folder })
         };
         Ok(open()?)
+    }
+
+    /// Opens a copy of a log in a folder of its own, which nobody writes to.
+    pub(super) fn of_copy(folder: Folder, file: &Path) -> Result<Self, Fault> {
+        let file = file.canonicalize().map_err(|error| failed("see the copy", &error))?;
+        let (database, format) = schema::open_to_look(&file, false)?;
+        Ok(Self { database, format, wal: None, folder })
+    }
+
+    /// Looks through a connection that is already there, to a log of the newest format.
+    pub(super) fn over(database: Connection, folder: Folder) -> Self {
+        Self { database, format: schema::FORMAT, wal: None, folder }
+    }
+
+    /// The connection.
+    pub(super) fn database(&self) -> &Connection {
+        &self.database
+    }
+
+    /// Looks no more, and gives the folder back.
+    pub(super) fn close(self) -> Result<Folder, Fault> {
+        self.database.close().map_err(|(_, error)| error)?;
+        Ok(self.folder)
+    }
+
+    /// Copies the log, unless a part of it is lost that was there.
+    pub(super) fn copy_to(&self, copy: &Path) -> Result<(), Fault> {
+        match &self.wal {
+            Some(what) => Err(Fault::damaged(what.clone())),
+            None => backup::copy_to(&self.database, copy),
+        }
     }
 
     /// The format of the log; one that is older than the newest is brought over when it is opened.

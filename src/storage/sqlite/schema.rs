@@ -13,7 +13,7 @@ use crate::storage::StorageError;
 /// Marks the file as ours, for us and for `file(1)`: "Stat".
 const APPLICATION_ID: i32 = 0x5374_6174;
 /// The format of the tables below. Another one gets a number and a file like `migrate_1_2.rs`.
-const FORMAT: i32 = 3;
+pub(super) const FORMAT: i32 = 3;
 
 /// Time to wait for a lock. Nobody else writes; a tool that makes a backup may hold one.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -135,6 +135,21 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     }
     database.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     database.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    if format < FORMAT {
+        migrate(&mut database, format)?;
+    }
+    Ok(database)
+}
+
+/// Opens a log that nobody else can reach, to write it in place, and brings it to the newest
+/// format. It has no write-ahead log: all of it is in the one file when the connection is closed.
+pub(super) fn open_alone(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut database = Connection::open_with_flags(path, flags)?;
+    set_up(&database)?;
+    let format = check(&database)?;
+    let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    database.pragma_update_and_check(None, "journal_mode", "DELETE", mode)?;
     if format < FORMAT {
         migrate(&mut database, format)?;
     }

@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use super::fault::Fault;
-use super::names;
 use super::rows::{self, StoreRow};
+use super::{identity, names};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::storage::accept;
 use crate::workspace::{MessageId, Stored};
@@ -23,7 +23,8 @@ pub(super) fn stored(
     let path = path(workspace, store);
     let read = || {
         let Some(id) = names::get(view, names::STORES, &path)? else {
-            return Ok(Stored::default());
+            let start = Seq::start_of(identity::first_epoch(view)?);
+            return Ok(Stored { start, ..Stored::default() });
         };
         let row = StoreRow::read(view, id, workspace, store)?;
         let checkpoint = rows::checkpoint(view, id)?;

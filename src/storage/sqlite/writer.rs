@@ -8,10 +8,11 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::fault::{Fault, io as failed};
 use super::names::{self, Place};
 use super::rows::{self, StoreRow};
-use super::{calls, view};
+use super::{calls, identity, view};
+use crate::document::Replay;
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::storage::{AppendTo, StorageError, accept};
-use crate::workspace::{Append, Checkpoint, Commit};
+use crate::workspace::{Actors, Append, Checkpoint, Commit};
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -44,6 +45,14 @@ impl Writer {
             return Err(self.recover().err().unwrap_or(error.into()));
         }
         Ok(result)
+    }
+
+    /// Writes the file anew, without the pages that hold nothing, and empties the write-ahead log.
+    pub(super) fn vacuum(&mut self) -> Result<(), Fault> {
+        self.recover()?;
+        self.doubtful = true;
+        self.database.execute_batch("VACUUM")?;
+        self.recover()
     }
 
     /// Leaves nothing of a transaction that failed.
@@ -101,7 +110,7 @@ fn append_entry(
     let place = names::place(database, names::STORES, &view::path(workspace, &append.store))?;
     let mut row = match &place {
         Place::Taken(link) => StoreRow::read(database, link.value, workspace, &append.store)?,
-        Place::Free(_) => StoreRow::default(),
+        Place::Free(_) => unborn(database)?,
     };
     let (known, new) = accept::split(append, row.newest)?;
     if !is_there(database, &row, known)? {
@@ -113,6 +122,9 @@ fn append_entry(
         let path = view::path(workspace, &append.store);
         names::add(database, names::STORES, gap, &path, row.id)?;
         names::found(database, row.id)?;
+        if row.checkpoint > Seq::default() {
+            rows::write_checkpoint(database, row.id, &nothing_at(row.checkpoint))?;
+        }
     }
     for commit in new {
         rows::insert_commit(database, row.id, commit)?;
@@ -121,6 +133,19 @@ fn append_entry(
     calls::insert(database, workspace, &append.store, accept::calls(append, row.newest))?;
     row.newest = last.seq;
     row.write(database, workspace, &append.store)
+}
+
+/// The row of a store before its first commit. In a place that was restored it does not begin at
+/// 0, and what stands for all that would be before it is a checkpoint of nothing.
+fn unborn(database: &Connection) -> Result<StoreRow, Fault> {
+    let start = Seq::start_of(identity::first_epoch(database)?);
+    Ok(StoreRow { newest: start, checkpoint: start, trimmed: start, ..StoreRow::default() })
+}
+
+/// The checkpoint of a document without a change.
+fn nothing_at(seq: Seq) -> Checkpoint {
+    let (heads, actors) = (Vec::new(), Actors::default());
+    Checkpoint { seq, heads, bytes: Replay::new().bytes(), actors }
 }
 
 /// Whether commits that are appended again are there byte for byte. Those that a checkpoint covers
@@ -238,8 +263,9 @@ pub(super) fn opening(database: &Connection, workspace: &WorkspaceId) -> Result<
     let name = workspace.as_str();
     match names::place(database, names::OPENINGS, name)? {
         Place::Free(gap) => {
-            names::add(database, names::OPENINGS, gap, name, 0)?;
-            Ok(0)
+            let first = identity::first_epoch(database)?;
+            names::add(database, names::OPENINGS, gap, name, first.into())?;
+            Ok(first)
         }
         Place::Taken(last) => {
             let opening = u32::try_from(last.value).ok().and_then(|last| last.checked_add(1));

@@ -146,3 +146,18 @@ fn a_log_says_who_owns_what() {
     unreadable.changes.push(vec![1, 2, 3]);
     assert_eq!(actors.replay(&unreadable), None);
 }
+
+/// The danger: after a restore, who first brings back what another wrote would own his actor.
+#[test]
+fn actors_that_were_restored_are_open_to_all() {
+    let [old, new] = [1, 2].map(|byte| ActorId::from([byte; 16]));
+    let mut actors = Actors::shared(from_ref(&old));
+    for user in ["ada", "bob", ANONYMOUS] {
+        assert!(actors.may_use(user, &old));
+        actors.note(user, &[old.clone(), new.clone()]);
+    }
+    assert!(actors.may_use("bob", &old) && actors.may_use("ada", &old));
+    assert!(actors.may_use("ada", &new) && !actors.may_use("bob", &new));
+    actors.sign_as(old.to_bytes());
+    assert!(!actors.may_use("ada", &old), "the server's own is nobody else's");
+}
