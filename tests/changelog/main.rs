@@ -7,6 +7,7 @@
 //! - `doctor`: what the examination of a log finds, and what can be saved then.
 //! - `migration`: a log that an older version made.
 //! - `faults`: a disk that fails, at every call there is, or is full.
+//! - `restore`: what a log is that was restored from a backup.
 //! - `transfer`: the way out of a log, and into another one.
 #![expect(
     clippy::unwrap_used,
@@ -26,6 +27,7 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod migration;
 mod model;
+mod restore;
 mod transfer;
 mod world;
 
