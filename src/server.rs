@@ -264,9 +264,9 @@ impl<L: Listener> Server<L> {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
         let (stall, request) = (self.rules.json.patience.stall, self.rules.request);
         let (drain, stopping) = (self.rules.drain, self.rules.stop);
-        let gate = Gate::new(self.listener, self.rules.sockets_max, stall);
         let sockets = SocketMeter::default();
-        let metrics = Arc::new(Metrics::new(self.hub.clone(), &sockets, gate.places()));
+        let gate = Gate::new(self.listener, self.rules.sockets_max, stall).counting(&sockets.open);
+        let metrics = Arc::new(Metrics::new(self.hub.clone(), &sockets));
         // Strangers are told nothing.
         let told = self.admin.is_none() && !self.exposed;
         let desk = |told: bool| Desk {

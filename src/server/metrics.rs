@@ -20,7 +20,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::sync::Semaphore;
 
 use super::problem::Problem;
 use super::tongue::Tongue;
@@ -39,6 +38,8 @@ pub(crate) struct SocketMeter {
     sessions: Family<[(&'static str, &'static str); 1], Gauge>,
     json: Gauge,
     repo: Gauge,
+    /// Sockets that are open, whatever is said on them.
+    pub(super) open: Gauge,
     /// Messages to clients that were dropped, because they were too slow to take them.
     pub(super) dropped: Counter,
     /// Frames of clients that were not understood.
@@ -50,7 +51,8 @@ impl Default for SocketMeter {
         let sessions = Family::<_, Gauge>::default();
         let of = |dialect| sessions.get_or_create_owned(&[("dialect", dialect)]);
         let (json, repo) = (of("json"), of("repo"));
-        Self { json, repo, sessions, dropped: Counter::default(), garbled: Counter::default() }
+        let (open, dropped, garbled) = (Gauge::default(), Counter::default(), Counter::default());
+        Self { sessions, json, repo, open, dropped, garbled }
     }
 }
 
@@ -61,14 +63,21 @@ impl SocketMeter {
             Tongue::Json => &self.json,
             Tongue::Repo(_) => &self.repo,
         };
-        sessions.inc();
-        Counted(sessions.clone())
+        Counted::new(sessions)
     }
 }
 
-/// A session that is counted.
+/// A session or socket that is counted for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one.
+    pub(super) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -79,13 +88,6 @@ impl Drop for Counted {
 /// The route of a request, and the status that it was answered with.
 type Answered = ([(&'static str, String); 1], [(&'static str, u16); 1]);
 
-/// The places for sockets, free ones and all.
-#[derive(Debug)]
-pub(super) struct Places {
-    pub(super) free: Arc<Semaphore>,
-    pub(super) all: usize,
-}
-
 /// All that is counted, and the way to read it.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -95,7 +97,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// The metrics of one server.
-    pub(super) fn new(hub: Hub, sockets: &SocketMeter, places: Places) -> Self {
+    pub(super) fn new(hub: Hub, sockets: &SocketMeter) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(process::Process));
         let ours = registry.sub_registry_with_prefix(PREFIX);
@@ -104,6 +106,7 @@ impl Metrics {
         hub.meter().register(ours);
         let sessions = sockets.sessions.clone();
         ours.register("sessions", "Sessions of sockets that are attached", sessions);
+        ours.register("sockets", "Sockets that are open", sockets.open.clone());
         ours.register(
             "outbox_dropped",
             "Messages dropped because a client was too slow to take them",
@@ -112,7 +115,7 @@ impl Metrics {
         ours.register("frames_garbled", "Frames not understood", sockets.garbled.clone());
         let requests = Family::<Answered, Counter>::default();
         ours.register("http_requests", "Requests answered", requests.clone());
-        ours.register_collector(Box::new(Held { hub, places }));
+        ours.register_collector(Box::new(Held(hub)));
         Self { registry, requests }
     }
 
@@ -145,16 +148,11 @@ impl Metrics {
 
 /// What is held at the moment when somebody asks.
 #[derive(Debug)]
-struct Held {
-    hub: Hub,
-    places: Places,
-}
+struct Held(Hub);
 
 impl Collector for Held {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let holding = self.hub.holding();
-        let sockets = self.places.all.saturating_sub(self.places.free.available_permits());
-        gauge(&mut encoder, "sockets", "Sockets that are open", None, sockets)?;
+        let holding = self.0.holding();
         let loaded = holding.workspaces;
         gauge(&mut encoder, "workspaces_loaded", "Workspaces in memory", None, loaded)?;
         let help = "Memory that loaded workspaces take, estimated";

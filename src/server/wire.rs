@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use super::metrics::Places;
+use super::metrics::Counted;
 use crate::limits;
 
 /// Time that a closed socket waits for the client to take the last word.
@@ -78,7 +79,8 @@ impl Carrier for TcpStream {
 pub(super) struct Gate<L> {
     listener: L,
     places: Arc<Semaphore>,
-    places_all: usize,
+    /// Counts the sockets that are open: a place is taken before one comes.
+    open: Gauge,
     stall: Duration,
 }
 
@@ -86,14 +88,13 @@ impl<L: Listener> Gate<L> {
     /// A gate for `sockets_max` at a time. A socket that takes nothing of what is written to it
     /// for `stall` is given up.
     pub(super) fn new(listener: L, sockets_max: usize, stall: Duration) -> Self {
-        let places_all = sockets_max.min(Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places_all));
-        Self { listener, places, places_all, stall }
+        let places = Arc::new(Semaphore::new(sockets_max.min(Semaphore::MAX_PERMITS)));
+        Self { listener, places, open: Gauge::default(), stall }
     }
 
-    /// Its places.
-    pub(super) fn places(&self) -> Places {
-        Places { free: Arc::clone(&self.places), all: self.places_all }
+    /// Counts its sockets here.
+    pub(super) fn counting(self, open: &Gauge) -> Self {
+        Self { open: open.clone(), ..self }
     }
 
     /// The next socket, as soon as there is one, and a place for it.
@@ -109,6 +110,7 @@ impl<L: Listener> Gate<L> {
                         stall: self.stall,
                         stalled: None,
                         _place: place,
+                        _counted: Counted::new(&self.open),
                     };
                 }
                 Err(error) if is_of_one_socket(&error) => {}
@@ -171,6 +173,7 @@ pub(super) struct Wire<C: Carrier> {
     /// Runs out when the kernel has long taken nothing; there while it takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     _place: Option<OwnedSemaphorePermit>,
+    _counted: Counted,
 }
 
 impl<C: Carrier> Wire<C> {

@@ -72,6 +72,19 @@ fn what_waits_goes_out_together_and_in_order() {
 }
 
 #[test]
+fn what_is_dropped_is_counted() {
+    let meter = SocketMeter::default();
+    let outbox = Outbox::new(BYTES_MAX, Tongue::Json).counting(&meter);
+    deliver(&outbox, patch("a", 1, BYTES_MAX));
+    assert_eq!(meter.dropped.get(), 0);
+    deliver(&outbox, patch("a", 2, BYTES_MAX));
+    // It fits, and goes on from what was dropped.
+    deliver(&outbox, patch("a", 3, 0));
+    deliver(&outbox, ack(4, 10));
+    assert_eq!(meter.dropped.get(), 2);
+}
+
+#[test]
 fn a_message_beyond_the_limit_passes_alone() {
     let outbox = Outbox::new(BYTES_MAX, Tongue::Json);
     deliver(&outbox, patch("a", 1, BYTES_MAX * 3));
