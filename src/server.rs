@@ -12,6 +12,7 @@ mod genesis;
 mod http;
 mod listing;
 pub(crate) mod metrics;
+mod openapi;
 mod origin;
 mod outbox;
 mod pieces;
@@ -369,6 +370,7 @@ fn router(seats: Seats) -> Router {
     Router::new()
         .route("/v1/workspaces/{workspace}", get(listing::serve))
         .route("/v1/tickets", post(tickets::serve))
+        .route("/openapi.json", get(openapi::serve))
         .nest("/v1/workspaces/{workspace}", workspace)
         .fallback(async || {
             Problem::new(

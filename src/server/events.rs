@@ -26,7 +26,7 @@ use super::Phase;
 use super::auth::Guard;
 use super::caller::Caller;
 use super::outbox::{Batch, Outbox, Waiting};
-use super::problem::Problem;
+use super::problem::{PROBLEM, Problem};
 use super::tongue::Tongue;
 use crate::hub::{Attached, Channel};
 use crate::ids::StoreName;
@@ -45,6 +45,42 @@ const HEARTBEAT: Duration = Duration::from_millis(limits::EVENT_HEARTBEAT_MS);
 const ALIVE: &str = ":\n\n";
 
 /// Answers with a stream that ends only when one side goes.
+#[utoipa::path(
+    get,
+    operation_id = "follow_stores",
+    path = "/v1/workspaces/{workspace}/events",
+    tag = "events",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("stores" = Option<String>, Query, description = "names, with commas between them"),
+        ("path" = Option<String>, Query, description = "a JSON Pointer"),
+        ("format" = Option<String>, Query, description = "`socket` or `ag-ui`"),
+        (
+            "lastEventId" = Option<String>, Query,
+            description = "for clients that cannot send the header"
+        ),
+        ("Last-Event-ID" = Option<String>, Header, description = "go on after this event"),
+    ),
+    responses(
+        (
+            status = 200, description = "server-sent events", body = String,
+            content_type = "text/event-stream"
+        ),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn serve(
     caller: Caller,
     query: EventsQuery,

@@ -7,10 +7,40 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::caller::{Caller, Named};
-use super::problem::Problem;
+use super::problem::{PROBLEM, Problem};
 use crate::document::genesis;
 
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
+#[utoipa::path(
+    get,
+    operation_id = "read_genesis",
+    path = "/v1/workspaces/{workspace}/stores/{store}/genesis",
+    tag = "history",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+    ),
+    responses(
+        (
+            status = 200, description = "the first change", body = Vec<u8>,
+            content_type = "application/octet-stream"
+        ),
+        (status = 204, description = "it starts empty"),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response, Problem> {
     let rules = &caller.seats.workspace;
     // It is the initial state: whoever may not read all of the store may not read all of that.

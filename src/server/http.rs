@@ -17,10 +17,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Seats;
 use super::caller::{Caller, Named};
-use super::problem::Problem;
+use super::problem::{PROBLEM, Problem};
 use crate::hub::host::blocking;
 use crate::ids::{Seq, StoreName};
 use crate::json::{Json, JsonOp, JsonPatch, Pointer};
@@ -36,7 +37,7 @@ pub(super) const SEQ: HeaderName = HeaderName::from_static("statehouse-seq");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json";
@@ -69,6 +70,49 @@ impl Stand {
 }
 
 /// `GET` and `HEAD`: the state, or the value at one place of it, now or as it was.
+#[utoipa::path(
+    get,
+    operation_id = "read_store",
+    path = "/v1/workspaces/{workspace}/stores/{store}",
+    tag = "stores",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("path" = Option<String>, Query, description = "a JSON Pointer"),
+        ("at" = Option<String>, Query, description = "a seq, an entity tag, or heads in hex"),
+        ("If-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        ("If-None-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+    ),
+    responses(
+        (
+            status = 200, description = "the state, or the value at `path`",
+            body = serde_json::Value, content_type = JSON,
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+            )
+        ),
+        (status = 304, description = "as it was"),
+        (status = 410, description = "`version-gone`", body = Problem, content_type = PROBLEM),
+        (
+            status = 412, description = "`precondition-failed`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn read(
     caller: Caller,
     Named(store): Named,
@@ -167,6 +211,65 @@ async fn written(seats: &Seats, value: Json) -> Result<String, Problem> {
 }
 
 /// `PATCH`: a JSON patch (RFC 6902) or a merge patch (RFC 7396) of the state.
+#[utoipa::path(
+    patch,
+    operation_id = "patch_store",
+    path = "/v1/workspaces/{workspace}/stores/{store}",
+    tag = "stores",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("If-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        ("If-None-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        (
+            "Prefer" = Option<String>, Header,
+            description = "`handling=strict`: refuse, do not merge"
+        ),
+        ("Idempotency-Key" = Option<String>, Header, description = "done once under this name"),
+    ),
+    request_body(
+        description = "RFC 6902 or RFC 7396",
+        content(
+            (serde_json::Value = "application/json-patch+json"),
+            (serde_json::Value = "application/merge-patch+json"),
+        )
+    ),
+    responses(
+        (
+            status = 200, description = "done, and durable", body = Done, content_type = JSON,
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+            )
+        ),
+        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
+        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
+        (
+            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
+        (
+            status = 415, description = "`unsupported-media-type`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 422, description = "not applicable, or beyond a limit", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn patch(
     caller: Caller,
     Named(store): Named,
@@ -191,6 +294,60 @@ pub(super) async fn patch(
 }
 
 /// `PUT`: the whole state, of which what differs is written; with `path`, the value at one place.
+#[utoipa::path(
+    put,
+    operation_id = "put_store",
+    path = "/v1/workspaces/{workspace}/stores/{store}",
+    tag = "stores",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("path" = Option<String>, Query, description = "a JSON Pointer"),
+        ("If-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        ("If-None-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        (
+            "Prefer" = Option<String>, Header,
+            description = "`handling=strict`: refuse, do not merge"
+        ),
+        ("Idempotency-Key" = Option<String>, Header, description = "done once under this name"),
+    ),
+    request_body(content = serde_json::Value, content_type = "application/json"),
+    responses(
+        (
+            status = 200, description = "done, and durable", body = Done, content_type = JSON,
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+            )
+        ),
+        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
+        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
+        (
+            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
+        (
+            status = 415, description = "`unsupported-media-type`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 422, description = "not applicable, or beyond a limit", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn put(
     caller: Caller,
     Named(store): Named,
@@ -213,6 +370,59 @@ pub(super) async fn put(
 }
 
 /// `DELETE` with `path`: takes out the value at one place.
+#[utoipa::path(
+    delete,
+    operation_id = "delete_value",
+    path = "/v1/workspaces/{workspace}/stores/{store}",
+    tag = "stores",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("path" = String, Query, description = "a JSON Pointer"),
+        ("If-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        ("If-None-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+        (
+            "Prefer" = Option<String>, Header,
+            description = "`handling=strict`: refuse, do not merge"
+        ),
+        ("Idempotency-Key" = Option<String>, Header, description = "done once under this name"),
+    ),
+    responses(
+        (
+            status = 200, description = "done, and durable", body = Done, content_type = JSON,
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+            )
+        ),
+        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
+        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
+        (
+            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
+        (
+            status = 415, description = "`unsupported-media-type`", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 422, description = "not applicable, or beyond a limit", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn delete(
     caller: Caller,
     Named(store): Named,
@@ -247,8 +457,8 @@ async fn taken(caller: &Caller, headers: &HeaderMap, body: Body) -> Result<Vec<u
 }
 
 /// What a write is answered.
-#[derive(Debug, Serialize)]
-struct Done {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
     /// The seq of the state with the edit in it.
     seq: u64,
     /// Whether the edit made it another state.

@@ -3,21 +3,23 @@
 use axum::Json;
 use axum::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::caller::Caller;
-use super::problem::Problem;
+use super::http::JSON;
+use super::problem::{PROBLEM, Problem};
 use crate::ids::{DocumentId, WorkspaceId};
 use crate::workspace::{Answer, Ask, Overview};
 
 /// The stores of a workspace, in the order in which a hello is answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Listing {
     workspace: String,
     stores: Vec<Entry>,
 }
 
 /// One store. What is only known of a store that can be read is left out where it cannot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
     name: String,
@@ -56,6 +58,31 @@ impl Entry {
 }
 
 /// Answers with the stores that all sessions share. It loads them; what it tells of is durable.
+#[utoipa::path(
+    get,
+    operation_id = "list_stores",
+    path = "/v1/workspaces/{workspace}",
+    tag = "workspaces",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+    ),
+    responses(
+        (status = 200, description = "its stores", body = Listing, content_type = JSON),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(super) async fn serve(caller: Caller) -> Result<Json<Listing>, Problem> {
     let answer = caller.ask(Ask::Overview).await?;
     let Answer::Overview(stores) = answer else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::document::DocumentError;
 use crate::json::{JsonError, PatchError, PatchErrorKind};
@@ -12,8 +13,11 @@ use crate::limits;
 use crate::protocol::codes;
 use crate::workspace::Refusal;
 
+/// The media type of a problem.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// An answer that says why a request was not done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -86,7 +90,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        const TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+        const TYPE: HeaderValue = HeaderValue::from_static(PROBLEM);
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // An empty body is still an answer: the status says most of it.
         let body = serde_json::to_vec(&self).unwrap_or_default();

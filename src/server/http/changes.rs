@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::conditions::Conditions;
 use super::query::ChangesQuery;
@@ -11,12 +12,12 @@ use crate::ids::Seq;
 use crate::json::{Json, JsonPatch, between};
 use crate::limits;
 use crate::server::caller::{Caller, Named};
-use crate::server::problem::Problem;
+use crate::server::problem::{PROBLEM, Problem};
 use crate::workspace::{Answer, Ask, At, Cursor, Moment, Moments};
 
 /// The commits after a seq.
-#[derive(Debug, Serialize)]
-struct Page {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::server) struct Page {
     /// One for each commit, in order.
     changes: Vec<Change>,
     /// The newest seq of the store.
@@ -27,7 +28,7 @@ struct Page {
 }
 
 /// One commit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Change {
     seq: u64,
     /// Milliseconds since 1970.
@@ -35,10 +36,40 @@ struct Change {
     user: String,
     dialect: &'static str,
     /// Turns the state before it into that at `seq`.
+    #[schema(value_type = Vec<serde_json::Value>)]
     patch: JsonPatch,
 }
 
 /// `GET .../changes?since=seq`: every commit after it as a patch, with who made it and when.
+#[utoipa::path(
+    get,
+    operation_id = "list_changes",
+    path = "/v1/workspaces/{workspace}/stores/{store}/changes",
+    tag = "history",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("since" = u64, Query, description = "a seq"),
+        ("limit" = Option<u64>, Query, description = "1 to 1,000 commits"),
+    ),
+    responses(
+        (status = 200, description = "the commits after it", body = Page, content_type = JSON),
+        (status = 410, description = "`version-gone`", body = Problem, content_type = PROBLEM),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(in crate::server) async fn list(
     caller: Caller,
     Named(store): Named,
@@ -120,6 +151,37 @@ impl Budget {
 }
 
 /// `GET .../export.automerge`: the document with its whole history, as Automerge saves it.
+#[utoipa::path(
+    get,
+    operation_id = "export_store",
+    path = "/v1/workspaces/{workspace}/stores/{store}/export.automerge",
+    tag = "history",
+    params(
+        ("workspace" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("store" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ : -`"),
+        ("If-None-Match" = Option<String>, Header, description = "entity tags, or `*`"),
+    ),
+    responses(
+        (
+            status = 200, description = "the document", body = Vec<u8>,
+            content_type = "application/vnd.automerge"
+        ),
+        (status = 304, description = "as it was"),
+        (
+            status = 400, description = "the request cannot be read", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
+        (
+            status = 404, description = "`no-store`, or nothing there", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
+            body = Problem, content_type = PROBLEM
+        ),
+    ),
+)]
 pub(in crate::server) async fn export(
     caller: Caller,
     Named(store): Named,
