@@ -2,9 +2,10 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
-use super::{events, genesis, http, listing};
+use super::{events, genesis, http, listing, tickets};
 
 /// What stands in the sources beside each handler.
 #[derive(OpenApi)]
@@ -24,9 +25,25 @@ use super::{events, genesis, http, listing};
         http::changes::export,
         genesis::serve,
         events::serve,
-    )
+        tickets::serve,
+    ),
+    modifiers(&Bearer)
 )]
 struct Api;
+
+/// Where the configuration asks who somebody is, he shows a token; elsewhere nobody needs one.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, described: &mut utoipa::openapi::OpenApi) {
+        const NAME: &str = "bearer";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = described.components.get_or_insert_default();
+        components.add_security_scheme(NAME, SecurityScheme::Http(bearer));
+        let token = SecurityRequirement::new(NAME, [] as [&str; 0]);
+        described.security = Some(vec![SecurityRequirement::default(), token]);
+    }
+}
 
 /// The description as text, the same in every build of these sources.
 fn text() -> Result<String, serde_json::Error> {
@@ -68,12 +85,12 @@ mod tests {
             assert!(store["patch"]["responses"][status].is_object(), "{status}");
         }
         let paths = described["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 6);
+        assert_eq!(paths.len(), 7);
         let operations = paths.values().flat_map(|path| path.as_object().unwrap().values());
         let mut ids: Vec<_> = operations.map(|it| it["operationId"].as_str().unwrap()).collect();
         ids.sort_unstable();
         let all = ids.len();
         ids.dedup();
-        assert_eq!((ids.len(), all), (9, 9), "each has a name of its own: {ids:?}");
+        assert_eq!((ids.len(), all), (10, 10), "each has a name of its own: {ids:?}");
     }
 }

@@ -5,22 +5,45 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Seats;
 use super::auth::AuthError;
 use super::caller::bearer;
-use super::problem::Problem;
+use super::http::JSON;
+use super::problem::{PROBLEM, Problem};
 use crate::ids::Secret;
 use crate::limits;
 
-#[derive(Serialize)]
+/// A ticket: `?ticket=` in a URL lets in once.
+#[derive(Serialize, ToSchema)]
 struct Ticket {
+    #[schema(value_type = String)]
     ticket: Secret,
     /// How long it may be used, from now on.
     expires_ms: u64,
 }
 
 /// Answers with a ticket that lets in once, as the token does that the request carries.
+#[utoipa::path(
+    post,
+    operation_id = "make_ticket",
+    path = "/v1/tickets",
+    tag = "tickets",
+    responses(
+        (status = 200, description = "a ticket", body = Ticket, content_type = JSON),
+        (
+            status = 401, description = "no token, or one that does not count", body = Problem,
+            content_type = PROBLEM
+        ),
+        (
+            status = 404, description = "nobody is asked who he is", body = Problem,
+            content_type = PROBLEM
+        ),
+        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
+        (status = 503, description = "`shutting-down`", body = Problem, content_type = PROBLEM),
+    )
+)]
 pub(super) async fn serve(
     State(seats): State<Seats>,
     headers: HeaderMap,

@@ -171,6 +171,8 @@ fn known(config: &Config) -> Vec<(&'static str, Value)> {
         ("limits.key_bytes", number(rules.limits.json.key_bytes_max)),
         ("limits.patch_ops", number(rules.limits.json.patch_ops_max)),
         ("limits.presence_bytes", number(rules.limits.presence_bytes_max)),
+        ("webhooks.allow_private", Value::Boolean(config.webhook_rules.allow_private)),
+        ("webhooks.give_up_ms", millis(config.webhook_rules.give_up_ms)),
     ]);
     all
 }
@@ -199,7 +201,8 @@ mod tests {
         for key in keys("") {
             let section = format!("{key}.");
             let there = known.iter().any(|known| *known == key || known.starts_with(&section));
-            assert!(there || key == "store", "{key} is not printed, or is a secret: say which");
+            let is_elsewhere = ["store", "trigger", "auth"].contains(&&*key);
+            assert!(there || is_elsewhere, "{key} is not printed, or is a secret: say which");
         }
     }
 
