@@ -310,9 +310,9 @@ fn open_with(folder: &TempDir, bytes: &[u8]) -> Result<SqliteLog, StorageError> 
 
 #[test]
 fn a_file_that_is_cut_or_overwritten_is_refused() {
-    // So large that the last page is a part of it.
+    // So large that it fills the last page, or most of it.
     let (folder, bytes, expected) = closed_after(|log| {
-        let large = Commit { changes: vec![vec![7; 5_000]], ..commit(7) };
+        let large = Commit { changes: vec![vec![7; 7_500]], ..commit(7) };
         log.append(&[entry("w", "s", 6, vec![large])]).unwrap().remove(0).unwrap();
     });
     let refused = |bytes: &[u8], what: &str| match open_with(&folder, bytes) {

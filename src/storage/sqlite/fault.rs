@@ -74,6 +74,10 @@ fn meaning(error: &rusqlite::Error) -> StorageError {
         | Error::FromSqlConversionFailure(..)
         | Error::IntegralValueOutOfRange(..)
         | Error::Utf8Error(..) => StorageError::Damaged("a value cannot be read".to_owned()),
+        // The file ends where a page should go on: what was there is gone.
+        _ if extended_code(error) == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ) => {
+            StorageError::Damaged("the database file is cut off".to_owned())
+        }
         _ => match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StorageError::Full,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -86,6 +90,13 @@ fn meaning(error: &rusqlite::Error) -> StorageError {
             Some(ErrorCode::TooBig) => StorageError::Invalid("a commit too large".to_owned()),
             _ => StorageError::Failed(error.to_string()),
         },
+    }
+}
+
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
+        _ => None,
     }
 }
 
