@@ -43,9 +43,9 @@ pub(super) async fn guard(State(seats): State<Seats>, request: Request, next: Ne
     varied(response)
 }
 
-/// The answer is another one for another origin, and caches must know.
+/// The answer is another one for another origin and another user, and caches must know.
 fn varied(mut response: Response) -> Response {
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization, origin"));
     response
 }
 

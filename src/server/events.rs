@@ -175,6 +175,14 @@ impl Feed {
             if let Some(handed) = self.handed.take() {
                 self.outbox.written(&handed);
             }
+            if let Some(Err(why)) = self.guard.as_ref().map(Guard::check)
+                && self.stage != Stage::Over
+            {
+                // What waits was not for who is listening now.
+                self.waiting.clear();
+                self.stage = Stage::Over;
+                return self.view.goodbye(why.closing());
+            }
             while let Some(waiting) = self.waiting.pop_front() {
                 if let Some(text) = self.told(&waiting).await {
                     self.handed = Some(waiting);

@@ -47,6 +47,9 @@ const ALLOW: &str = "GET, HEAD, PATCH, PUT, DELETE, OPTIONS";
 /// What an answer is about: a state of a store.
 #[derive(Debug)]
 struct Stand {
+    /// Whether the caller sees all of it. A tag names a state, not a part of it: who sees a part is
+    /// given none, and none of his counts, since what he may see can be another part tomorrow.
+    is_whole: bool,
     /// `None`: of a former state, of which only the heads are known.
     seq: Option<Seq>,
     heads: Vec<ChangeHash>,
@@ -54,6 +57,9 @@ struct Stand {
 
 impl Stand {
     fn tag(&self) -> Option<HeaderValue> {
+        if !self.is_whole {
+            return None;
+        }
         let cursor = Cursor { seq: self.seq.unwrap_or_default(), heads: self.heads.clone() };
         Tag::of(cursor).header()
     }
@@ -119,7 +125,7 @@ pub(super) async fn read(
     query: StoreQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let conditions = Conditions::read(&headers)?;
+    let conditions = conditions(&caller, &store, &headers)?;
     let (state, stand) = match query.at {
         None => newest(&caller, store).await?,
         Some(at) => former(&caller, store, at).await?,
@@ -138,19 +144,36 @@ pub(super) async fn read(
     Ok((answer, written(&caller.seats, value).await?).into_response())
 }
 
+/// The conditions of a request. The tags in those of a caller who sees only a part are as if nobody
+/// had made them.
+fn conditions(
+    caller: &Caller,
+    store: &StoreName,
+    headers: &HeaderMap,
+) -> Result<Conditions, Problem> {
+    let conditions = Conditions::read(headers)?;
+    Ok(if sees_all(caller, store) { conditions } else { conditions.without_tags() })
+}
+
+fn sees_all(caller: &Caller, store: &StoreName) -> bool {
+    caller.rights.reading(store).is_whole()
+}
+
 async fn newest(caller: &Caller, store: StoreName) -> Result<(Json, Stand), Problem> {
+    let is_whole = sees_all(caller, &store);
     match caller.ask(Ask::Get { store }).await? {
         Answer::State { state, cursor: Cursor { seq, heads } } => {
-            Ok((state, Stand { seq: Some(seq), heads }))
+            Ok((state, Stand { is_whole, seq: Some(seq), heads }))
         }
         _ => Err(unexpected()),
     }
 }
 
 async fn former(caller: &Caller, store: StoreName, at: At) -> Result<(Json, Stand), Problem> {
+    let is_whole = sees_all(caller, &store);
     let moments = moments(caller, store, at, 0).await?;
     let Some(moment) = moments.moments.first() else { return Err(no_such_version()) };
-    let stand = Stand { seq: moment.seq, heads: moment.heads.clone() };
+    let stand = Stand { is_whole, seq: moment.seq, heads: moment.heads.clone() };
     let state = if moment.is_at_hand() {
         state_of(&moments, moment)?
     } else {
@@ -471,7 +494,8 @@ async fn write(
     headers: &HeaderMap,
     edit: Edit,
 ) -> Result<Response, Problem> {
-    let conditions = Conditions::read(headers)?;
+    let is_whole = sees_all(caller, &store);
+    let conditions = conditions(caller, &store, headers)?;
     let strict = conditions.strict;
     let done = attempt(caller, store, conditions, edit).await;
     let applied = HeaderValue::from_static("handling=strict");
@@ -482,7 +506,7 @@ async fn write(
         Err(problem) => return Err(problem),
     };
     let mut answer = match heads {
-        Some(heads) => Stand { seq: Some(seq), heads }.headers(),
+        Some(heads) => Stand { is_whole, seq: Some(seq), heads }.headers(),
         None => HeaderMap::from_iter([(SEQ, HeaderValue::from(seq.0))]),
     };
     if strict {

@@ -125,6 +125,8 @@ impl Workspace {
             named.map(|seq| if crate::planted::is("seq-off-by-one") { seq.next() } else { seq });
         let held = match (cursor, named) {
             _ if miscounted => None,
+            // Which part he was shown, a seq does not say: it may have been another one.
+            _ if !view.is_whole() => None,
             (Some(cursor), _) => store.state_at(cursor).ok(),
             (None, Some(seq)) => store.state(seq).ok(),
             (None, None) => None,

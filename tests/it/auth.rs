@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::client::{Heard, Socket};
+use crate::api::Api;
+use crate::client::{Heard, PATIENCE, Socket};
 use crate::server::{Server, statehouse};
 use guest::{CONFIG, Line, SECRET, grant, start, token, token_for};
 
@@ -269,6 +271,61 @@ async fn nobody_hears_of_another_tenant() {
     let listing: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     let names: Vec<_> = listing["stores"].as_array().unwrap().iter().collect();
     assert!(names.iter().all(|store| store["name"] == "open"), "{listing}");
+}
+
+/// Over HTTP and in events a part is a part: no tag of the whole says anything of it, and none leads
+/// to the rest.
+#[tokio::test]
+async fn a_part_of_a_store_is_not_the_whole_over_http() {
+    let server = start();
+    let api = Api::of(&server, "acme");
+    let part = json!([{"workspaces": ["acme"], "stores": ["s"], "write": true, "paths": ["/a"]}]);
+    let bearer = |token: &str| format!("Bearer {token}");
+    let (ann, eve) = (bearer(&token("ann", &grant("*", true))), bearer(&token("eve", &part)));
+    let (ann, eve) = (("authorization", &*ann), ("authorization", &*eve));
+    let done = api.put("s", &[ann], &json!({"a": 1, "b": "CANARY"})).await;
+    assert_eq!(done.status, 200);
+    let tag = done.tag();
+    assert_eq!(api.get("/stores/s", &[ann, ("if-none-match", &tag)]).await.status, 304);
+    for more in [vec![eve], vec![eve, ("if-none-match", &tag)]] {
+        let seen = api.get("/stores/s", &more).await;
+        assert_eq!((seen.status, seen.json(), seen.header("etag")), (200, json!({"a": 1}), None));
+    }
+    let matching = [eve, ("if-match", &*tag)];
+    let edit = json!([{"op": "replace", "path": "", "value": {"a": 2}}]);
+    api.patch("s", &matching, &edit).await.is_problem(412, "precondition-failed");
+    let done = api.patch("s", &[eve], &edit).await;
+    assert_eq!((done.status, done.header("etag")), (200, None));
+    let whole = api.get("/stores/s", &[ann]).await.json();
+    assert_eq!(whole, json!({"a": 2, "b": "CANARY"}), "what he does not see, he does not take out");
+    let changes = api.get("/stores/s/changes?since=0", &[eve]).await;
+    assert!(!String::from_utf8(changes.bytes).unwrap().contains("CANARY"));
+    api.get("/stores/s/export.automerge", &[eve]).await.is_problem(403, "forbidden");
+    api.get("/stores/s/changes?since=0", &[]).await.is_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_token() {
+    let server = start();
+    let part = json!([{"workspaces": ["acme"], "stores": ["s"], "paths": ["/a"]}]);
+    let api = Api::of(&server, "acme");
+    let owner = format!("Bearer {}", token("ann", &grant("*", true)));
+    let state = json!({"a": "seen", "b": "CANARY"});
+    assert_eq!(api.put("s", &[("authorization", &owner)], &state).await.status, 200);
+    // What counts beyond its end is the leeway of the server's clock.
+    let short = token_for("eve", &part, -3);
+    let get = Client::new().get(api.url("/events?stores=s")).bearer_auth(short);
+    let mut stream = get.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    let mut heard = String::new();
+    let all = async {
+        while let Ok(Some(piece)) = stream.chunk().await {
+            heard.push_str(&String::from_utf8(piece.to_vec()).unwrap());
+        }
+    };
+    timeout(PATIENCE, all).await.expect("the stream ends");
+    assert!(heard.contains("seen") && !heard.contains("CANARY"), "{heard}");
+    assert!(heard.contains(r#""code":4003"#), "{heard}");
 }
 
 /// With tokens the network need not be trusted; without, it must be.

@@ -192,7 +192,7 @@ pub(in crate::server) async fn export(
     let answer = caller.ask(Ask::Document { store }).await?;
     let Answer::Document { document, cursor } = answer else { return Err(unexpected()) };
     let Cursor { seq, heads } = cursor;
-    let stand = Stand { seq: Some(seq), heads };
+    let stand = Stand { is_whole: true, seq: Some(seq), heads };
     if conditions.none_matches.hold(&stand.heads) {
         return Ok((StatusCode::NOT_MODIFIED, stand.headers()).into_response());
     }

@@ -58,6 +58,20 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// The same, with tags that nobody here has made.
+    pub(super) fn without_tags(mut self) -> Self {
+        for tags in [&mut self.matches, &mut self.none_matches] {
+            if let Tags::These(tags) = tags {
+                for listed in tags {
+                    listed.tag = None;
+                }
+            }
+        }
+        self
+    }
+}
+
 impl Tags {
     fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Self, Problem> {
         let mut tags = Vec::new();
