@@ -314,13 +314,13 @@ pub const TRIGGERS_MAX: usize = 10_000;
 /// The values that one call of a webhook may tell, as compact JSON, in bytes; beyond, it says that
 /// they were left out.
 pub const CALL_BYTES_MAX: usize = 256 << 10;
-/// Lanes of webhooks with new calls that are remembered one by one; beyond, the log is asked for
-/// all.
+/// Lanes of webhooks that are served at the same time; with new calls that are remembered one by
+/// one, beyond which the log is asked for all.
 pub const CALL_LANES_MAX: usize = 10_000;
 /// The name of a webhook, in bytes.
 pub const WEBHOOK_NAME_BYTES_MAX: usize = 128;
-/// Calls of webhooks that are made at the same time.
-pub const CALLS_RUNNING_MAX: usize = 64;
+/// Calls of one webhook that are made at the same time.
+pub const CALLS_RUNNING_MAX: usize = 16;
 /// Calls of one lane that are read from the log at once.
 pub const CALLS_READ_MAX: usize = 16;
 /// Time in which the receiver of a call must have answered, in milliseconds.
@@ -331,8 +331,11 @@ pub const CALL_ANSWER_BYTES_MAX: usize = 16 << 10;
 pub const CALL_PAUSE_MS_MIN: u64 = 1_000;
 /// The longest such time, in milliseconds.
 pub const CALL_PAUSE_MS_MAX: u64 = 10 * 60 * 1_000;
-/// Time after which a call that has failed ever since is given up, in milliseconds.
+/// Age of a commit from which on a call of a webhook that fails is given up, in milliseconds.
 pub const CALL_GIVE_UP_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
+/// Calls that one commit makes of one webhook; one that changes more places makes a single one, of
+/// the store.
+pub const CALLS_OF_COMMIT_MAX: usize = 1_000;
 /// Calls of webhooks that were given up and are kept to look at.
 pub const CALLS_GIVEN_UP_MAX: usize = 10_000;
 /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.

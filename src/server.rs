@@ -138,25 +138,26 @@ struct Allowance {
 }
 
 /// Whether one of the addresses that `listen` stands for can be reached from other machines; that
-/// has to be allowed.
+/// has to be allowed, unless the server asks there who somebody is.
 fn check_exposed(
     config: &Config,
     listen: &str,
     addresses: &[SocketAddr],
+    asks: bool,
 ) -> Result<bool, StartError> {
     let exposed = !addresses.iter().all(|address| address.ip().is_loopback());
-    if exposed && !config.insecure && config.auth.is_none() {
+    if exposed && !config.insecure && !asks {
         return Err(StartError::Exposed(listen.to_owned()));
     }
     Ok(exposed)
 }
 
 /// Listens, if the configuration lets it.
-async fn bind(config: &Config, listen: &str) -> Result<TcpListener, StartError> {
+async fn bind(config: &Config, listen: &str, asks: bool) -> Result<TcpListener, StartError> {
     let refuse = |error| StartError::Listen { address: listen.to_owned(), error };
     let addresses: Vec<_> = lookup_host(listen).await.map_err(refuse)?.collect();
     // What may not be listened on is not even listened on for a moment.
-    check_exposed(config, listen, &addresses)?;
+    check_exposed(config, listen, &addresses, asks)?;
     TcpListener::bind(&*addresses).await.map_err(refuse)
 }
 
@@ -193,9 +194,10 @@ impl Rules {
 impl Server {
     /// Listens. Must be called within a tokio runtime.
     pub async fn start(config: &Config, log: Arc<dyn ChangeLog>) -> Result<Self, StartError> {
-        let listener = bind(config, &config.listen).await?;
+        let listener = bind(config, &config.listen, config.auth.is_some()).await?;
         let admin = match &config.admin {
-            Some(listen) => Some(bind(config, listen).await?),
+            // Nobody is asked there.
+            Some(listen) => Some(bind(config, listen, false).await?),
             None => None,
         };
         let server = Self::on(listener, config, log, Arc::new(Machine))?;
@@ -215,7 +217,8 @@ impl<L: Listener> Server<L> {
     ) -> Result<Self, StartError> {
         let refuse = |error| StartError::Listen { address: config.listen.clone(), error };
         let address = listener.address().map_err(refuse)?;
-        let exposed = check_exposed(config, &config.listen, &[address])?;
+        let asks = config.auth.is_some();
+        let exposed = check_exposed(config, &config.listen, &[address], asks)?;
         let workspace = Arc::new(config.workspace.clone());
         let name = Arc::new(ServerName::new(u128::from_be_bytes(host.random())));
         let auth = config.auth.as_ref().map(|auth| Auth::open(auth, Arc::clone(&host)));
@@ -301,14 +304,10 @@ impl<L: Listener> Server<L> {
             tokio::spawn(accept::serve(gate, desk(true).router(), request, end, held))
         });
 
-        match self.auth {
-            None => stop.await,
-            Some(auth) => tokio::select! {
-                biased;
-                () = stop => {}
-                () = auth.keep() => {}
-            },
-        }
+        // To the end, also of a long one: who is revoked meanwhile is let out.
+        let keeping = self.auth.map(|auth| tokio::spawn(auth.keep()));
+
+        stop.await;
         tracing::info!("stopping");
         phase.send_replace(Phase::Draining);
         tokio::time::sleep(drain).await;
@@ -326,8 +325,12 @@ impl<L: Listener> Server<L> {
                 tracing::error!(%error, "accepting sockets ended badly");
             }
         }
-        if let Err(error) = calling.await {
-            tracing::error!(%error, "the calls of webhooks ended badly");
+        if !matches!(timeout(goodbyes, calling).await, Ok(Ok(()))) {
+            // What was told and is not noted is told again.
+            tracing::warn!("the calls of webhooks did not end as they should");
+        }
+        if let Some(keeping) = keeping {
+            keeping.abort();
         }
         stopped
     }

@@ -107,10 +107,11 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
         keep: Seq,
     ) -> Result<(), StorageError>;
 
-    /// Lanes with calls that wait, at most so many.
-    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError>;
+    /// Lanes with calls that wait, at most so many, in their order, from behind `after`.
+    fn lanes(&self, after: Option<&Lane>, count_max: usize) -> Result<Vec<Lane>, StorageError>;
 
-    /// The oldest calls that wait in a lane, at most so many, in the order of their ids. Calls come
+    /// The oldest calls that wait in a lane, at most so many, in the order of their ids; one that
+    /// is damaged is passed over, and stays where it is, so that the others are made. Calls come
     /// with the commits of an [`append`](Self::append) that they tell of, at the same moment.
     fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError>;
 

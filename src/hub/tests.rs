@@ -108,8 +108,8 @@ impl ChangeLog for TestLog {
         self.kept.opening(workspace)
     }
 
-    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
-        self.kept.lanes(count_max)
+    fn lanes(&self, after: Option<&Lane>, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.kept.lanes(after, count_max)
     }
 
     fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {

@@ -133,12 +133,14 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is not TOML, or holds a key or a value that means nothing.
-    #[error("{}: {error}", path.display())]
+    #[error("{}, line {line}: {message}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
-        error: Box<toml::de::Error>,
+        /// Where, counted from 1. What stands there is not said: it may be a secret.
+        line: usize,
+        /// What is wrong.
+        message: String,
     },
     /// A variable of the environment means nothing.
     #[error("environment variable {name}: {message}")]
@@ -199,7 +201,11 @@ fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     // Read as what it means first: only then do errors know their line.
-    let refuse = |error| ConfigError::File { path: path.to_owned(), error: Box::new(error) };
+    let refuse = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
+        ConfigError::File { path: path.to_owned(), line, message: error.message().to_owned() }
+    };
     toml::from_str::<File>(&text).map_err(refuse)?;
     toml::from_str(&text).map_err(refuse)
 }

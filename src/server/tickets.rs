@@ -1,9 +1,9 @@
 //! `POST /v1/tickets`: a ticket for who shows a token, to stand in a URL where no header can.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +12,7 @@ use super::auth::AuthError;
 use super::caller::bearer;
 use super::http::JSON;
 use super::problem::{PROBLEM, Problem};
+use super::rates::Address;
 use crate::ids::Secret;
 use crate::limits;
 
@@ -46,8 +47,12 @@ struct Ticket {
 )]
 pub(super) async fn serve(
     State(seats): State<Seats>,
+    from: Option<Extension<Address>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if let Some(Extension(Address(address))) = from {
+        seats.rates.request(address).map_err(Problem::too_often)?;
+    }
     let Some(auth) = &seats.auth else {
         let detail = "this server asks nobody who he is";
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-such-resource", detail));

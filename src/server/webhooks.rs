@@ -16,17 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 pub(super) use self::target::{check_address, key_of};
 
 use self::target::Target;
 use super::config::{WebhookConfig, WebhookRules};
 use crate::hub::{Host, NewCalls};
+use crate::ids::Millis;
 use crate::limits;
-use crate::storage::{CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall};
+use crate::storage::{ChangeLog, Lane, Settled, StorageError, WaitingCall};
+use crate::workspace::Call;
 
 /// All webhooks of a server.
 #[derive(Debug)]
@@ -34,9 +36,7 @@ pub(super) struct Webhooks {
     log: Arc<dyn ChangeLog>,
     host: Arc<dyn Host>,
     targets: BTreeMap<Arc<str>, Target>,
-    /// Lanes that are being served at this moment; the others wait for their turn, or sleep.
-    places: Semaphore,
-    give_up: Duration,
+    give_up_ms: u64,
 }
 
 /// How far a lane was served.
@@ -63,8 +63,7 @@ impl Webhooks {
             log,
             host,
             targets: webhooks.iter().map(target).collect(),
-            places: Semaphore::new(limits::CALLS_RUNNING_MAX),
-            give_up: Duration::from_millis(rules.give_up_ms),
+            give_up_ms: rules.give_up_ms,
         })
     }
 
@@ -75,8 +74,22 @@ impl Webhooks {
         let mut busy = BTreeSet::new();
         // Lanes that got calls while they were being served.
         let mut again = BTreeSet::new();
-        let mut next = this.all().await;
+        // Where to go on reading which lanes there are; `None`: all are known.
+        let mut unread = Some(None);
+        let mut next = BTreeSet::new();
         loop {
+            if let Some(after) = &unread
+                && busy.len() < limits::CALL_LANES_MAX
+            {
+                let page = tokio::select! {
+                    biased;
+                    _dropped = ending.changed() => break,
+                    page = this.lanes(after.clone()) => page,
+                };
+                let is_full = page.len() >= limits::CALL_LANES_MAX;
+                unread = page.last().cloned().filter(|_| is_full).map(Some);
+                next.extend(page);
+            }
             for lane in next {
                 if !this.targets.contains_key(&lane.webhook) {
                     tracing::warn!(?lane, "calls wait for a webhook that is not configured");
@@ -90,11 +103,10 @@ impl Webhooks {
                 biased;
                 _dropped = ending.changed() => break,
                 heard = news.next() => {
-                    let mut lanes = heard.lanes;
                     if heard.others {
-                        lanes.extend(this.all().await);
+                        unread = Some(None);
                     }
-                    lanes
+                    heard.lanes
                 }
                 Some(done) = serving.join_next() => match done {
                     Ok(lane) => {
@@ -109,11 +121,12 @@ impl Webhooks {
         while serving.join_next().await.is_some() {}
     }
 
-    /// The lanes in which anything waits.
-    async fn all(self: &Arc<Self>) -> BTreeSet<Lane> {
+    /// Lanes in which anything waits, in their order, after this one.
+    async fn lanes(self: &Arc<Self>, after: Option<Lane>) -> Vec<Lane> {
         loop {
-            match self.ask(|log| log.lanes(limits::CALL_LANES_MAX)).await {
-                Ok(lanes) => return lanes.into_iter().collect(),
+            let from = after.clone();
+            match self.ask(move |log| log.lanes(from.as_ref(), limits::CALL_LANES_MAX)).await {
+                Ok(lanes) => return lanes,
                 Err(error) => tracing::error!(%error, "the calls of webhooks cannot be read"),
             }
             sleep(Duration::from_millis(limits::CALL_PAUSE_MS_MIN)).await;
@@ -123,9 +136,8 @@ impl Webhooks {
     /// Serves a lane until nothing waits there; gives it back.
     async fn serve(self: Arc<Self>, lane: Lane, mut ending: watch::Receiver<()>) -> Lane {
         let mut failures = 0_u32;
-        let mut failing: Option<(CallId, Instant)> = None;
         loop {
-            let turn = AssertUnwindSafe(self.turn(&lane, &mut failing, &mut ending));
+            let turn = AssertUnwindSafe(self.turn(&lane, &mut ending));
             let served = turn.catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(?lane, "the calls of a webhook panicked");
                 Ok(Served::Failed(None))
@@ -155,12 +167,10 @@ impl Webhooks {
     async fn turn(
         self: &Arc<Self>,
         lane: &Lane,
-        failing: &mut Option<(CallId, Instant)>,
         ending: &mut watch::Receiver<()>,
     ) -> Result<Served, StorageError> {
         let Some(target) = self.targets.get(&lane.webhook) else { return Ok(Served::All) };
-        // Never closed; if it were, one call too many beats none.
-        let _place = self.places.acquire().await.ok();
+        let _place = target.place().await;
         let from = lane.clone();
         let waiting = self.ask(move |log| log.calls(&from, limits::CALLS_READ_MAX)).await?;
         let mut settled = Vec::new();
@@ -178,12 +188,8 @@ impl Webhooks {
                 settled.push((id, Settled::Told));
                 continue;
             };
-            let since = failing.get_or_insert((id, Instant::now()));
-            if since.0 != id {
-                *since = (id, Instant::now());
-            }
             let (webhook, seq) = (&*lane.webhook, call.seq);
-            if why.is_final || since.1.elapsed() >= self.give_up {
+            if why.is_final || age_ms(&call, self.host.now()) >= self.give_up_ms {
                 tracing::error!(webhook, %seq, %why, "a call of a webhook is given up");
                 settled.push((id, Settled::GivenUp));
                 continue;
@@ -223,4 +229,11 @@ impl Webhooks {
         let gone = |_gone| Err(StorageError::Failed("the log gave no answer".to_owned()));
         answer.await.unwrap_or_else(gone)
     }
+}
+
+/// How long ago the commit was that a call tells of, in milliseconds.
+fn age_ms(call: &Call, now: Millis) -> u64 {
+    let told: Option<serde_json::Value> = serde_json::from_str(&call.told).ok();
+    let time = told.and_then(|told| told.get("time")?.as_u64());
+    now.0.saturating_sub(time.unwrap_or(now.0))
 }

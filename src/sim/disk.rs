@@ -199,8 +199,8 @@ impl ChangeLog for SimLog {
         self.readable()?.kept.opening(workspace)
     }
 
-    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
-        self.readable()?.kept.lanes(count_max)
+    fn lanes(&self, after: Option<&Lane>, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.readable()?.kept.lanes(after, count_max)
     }
 
     fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {

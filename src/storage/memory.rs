@@ -149,8 +149,12 @@ impl ChangeLog for MemoryLog {
         Ok(opening)
     }
 
-    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
-        Ok(self.waiting().waiting.keys().take(count_max).cloned().collect())
+    fn lanes(&self, after: Option<&Lane>, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let calls = self.waiting();
+        let lanes = calls.waiting.range::<Lane, _>((from, Unbounded));
+        Ok(lanes.take(count_max).map(|(lane, _)| lane.clone()).collect())
     }
 
     fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {

@@ -146,8 +146,8 @@ impl ChangeLog for SqliteLog {
         self.write(|tx| writer::opening(tx, workspace))
     }
 
-    fn lanes(&self, count_max: usize) -> Result<Vec<Lane>, StorageError> {
-        self.readers.read(|view| calls::lanes(view, count_max))
+    fn lanes(&self, after: Option<&Lane>, count_max: usize) -> Result<Vec<Lane>, StorageError> {
+        self.readers.read(|view| calls::lanes(view, after, count_max))
     }
 
     fn calls(&self, lane: &Lane, count_max: usize) -> Result<Vec<WaitingCall>, StorageError> {

@@ -10,6 +10,7 @@ use super::{Dialect, MessageId, Origin, Refusal, StoreKey, Workspace};
 use crate::document::{DocumentError, Note, State};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Applied, Json, JsonOp, JsonPatch, Pointer, between};
+use crate::limits;
 
 /// An edit of a JSON client.
 #[derive(Debug)]
@@ -199,14 +200,13 @@ impl Workspace {
         edit: &JsonEdit,
         committed: Seq,
     ) {
-        let patch = self.rebase_again(id, key, edit, committed);
+        let (cursor, patch) = self.rebase_again(id, key, edit, committed);
+        self.answer_edit(id, key, edit.id.clone(), false, patch, cursor);
         let Ok(store) = self.store(key) else {
             return;
         };
         let heads_before = store.heads(Seq(committed.0.saturating_sub(1))).map(<[_]>::to_vec);
         let heads = store.heads(committed).map(<[_]>::to_vec);
-        let cursor = Cursor { seq: committed, heads: heads.clone().unwrap_or_default() };
-        self.answer_edit(id, key, edit.id.clone(), false, patch, cursor);
         if let (Some(stand), Ok(before), Ok(heads)) =
             (self.sessions.get_mut(&id).and_then(|s| s.json_stand(key)), heads_before, heads)
         {
@@ -214,31 +214,35 @@ impl Workspace {
         }
     }
 
-    /// The patch of the ack of a resent edit: where the base is not known any more, it replaces
-    /// the whole.
+    /// The ack of a resent edit. Where the base is not known any more, its patch replaces the
+    /// whole; where the state after it is not known any more, it is that of the newest state,
+    /// which contains the edit, too.
     fn rebase_again(
         &mut self,
         id: SessionId,
         key: &StoreKey,
         edit: &JsonEdit,
         committed: Seq,
-    ) -> JsonPatch {
+    ) -> (Cursor, JsonPatch) {
         let seq = u64::try_from(edit.seq).map(Seq).unwrap_or_default();
         let sent = self.base(id, key, seq, Some(committed)).ok().filter(|_| seq < committed);
         let limits = &self.config.limits.json;
         let view = self.rights(id).reading(&key.name);
         let sent = sent.and_then(|base| edit.patch.apply(&view.of(&base.json()), limits).ok());
         let Ok(store) = self.store(key) else {
-            return JsonPatch::default();
+            return (Cursor { seq: committed, heads: Vec::new() }, JsonPatch::default());
         };
         let then = store.state(committed).map(|state| view.of(&state.json()));
-        match (sent, then) {
-            (Some(sent), Ok(then)) => between(&sent.json, &then, &store.config.policy.identity),
-            (_, then) => {
-                let value = then.unwrap_or_else(|_| view.of(&store.document.json()));
-                JsonPatch { ops: vec![JsonOp::Replace { path: Pointer::root(), value }] }
-            }
-        }
+        let heads = store.heads(committed).map(<[_]>::to_vec);
+        let (cursor, then, sent) = match (then, heads) {
+            (Ok(then), Ok(heads)) => (Cursor { seq: committed, heads }, then, sent),
+            _ => (store.cursor(), view.of(&store.document.json()), None),
+        };
+        let patch = match sent {
+            Some(sent) => between(&sent.json, &then, &store.config.policy.identity),
+            None => JsonPatch { ops: vec![JsonOp::Replace { path: Pointer::root(), value: then }] },
+        };
+        (cursor, patch)
     }
 
     /// A refused edit: a nack, or the snapshot that corrects a legacy client's count.
@@ -348,9 +352,14 @@ impl Workspace {
         let changes = trigger::Changes::new(&made.before, &made.after, &made.patch, spoken);
         let path = |changed: &Changed| format!("/{}{}", key.name, changed.path);
         for webhook in &self.config.webhooks {
-            let changed = changes.of(&key.name, &webhook.pattern).into_iter();
+            let changed = changes.of(&key.name, &webhook.pattern);
+            if changed.len() > limits::CALLS_OF_COMMIT_MAX {
+                let call = Call::of_many(&webhook.name, commit, &format!("/{}", key.name));
+                self.outbox.call(&key.name, std::iter::once(call));
+                continue;
+            }
             let call = |changed| Call::new(&webhook.name, commit, &path(&changed), changed);
-            self.outbox.call(&key.name, changed.map(call));
+            self.outbox.call(&key.name, changed.into_iter().map(call));
         }
         for (trigger, changed) in changes.matches(&key.name, &self.triggers) {
             let context = Context {

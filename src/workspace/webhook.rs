@@ -34,21 +34,35 @@ pub struct Call {
 }
 
 impl Call {
+    /// What changed at one path.
     pub(super) fn new(webhook: &Arc<str>, commit: &Commit, path: &str, changed: Changed) -> Self {
         let Changed { old, new, .. } = changed;
         let bytes = [&old, &new].into_iter().flatten().map(Json::encoded_len);
-        let omitted = bytes.fold(0, usize::saturating_add) > limits::CALL_BYTES_MAX;
-        let (old, new) = if omitted { (None, None) } else { (old, new) };
+        if bytes.fold(0, usize::saturating_add) > limits::CALL_BYTES_MAX {
+            return Self::of_many(webhook, commit, path);
+        }
+        Self::with(webhook, commit, path, [("old", old), ("new", new)])
+    }
+
+    /// That more has changed at and below a path than is told.
+    pub(super) fn of_many(webhook: &Arc<str>, commit: &Commit, path: &str) -> Self {
+        Self::with(webhook, commit, path, [("omitted", Some(Json::Bool(true))), ("", None)])
+    }
+
+    fn with(
+        webhook: &Arc<str>,
+        commit: &Commit,
+        path: &str,
+        values: [(&str, Option<Json>); 2],
+    ) -> Self {
         let origin = &commit.origin;
-        let members = [
-            ("old", old),
-            ("new", new),
-            ("omitted", omitted.then_some(Json::Bool(true))),
+        let about = [
             ("time", Some(Json::Int(commit.time.0.cast_signed()))),
             ("user", Some(origin.user.as_str().into())),
             ("dialect", Some(origin.dialect.as_str().into())),
         ];
-        let members = members.into_iter().filter_map(|(key, value)| Some((key.into(), value?)));
+        let members = values.into_iter().chain(about);
+        let members = members.filter_map(|(key, value)| Some((key.into(), value?)));
         let told = Json::Object(members.collect::<Object>()).to_string();
         Self { webhook: Arc::clone(webhook), seq: commit.seq, path: path.into(), told: told.into() }
     }

@@ -102,7 +102,7 @@ fn goes_on(from: i32) {
     let mut entry = entry("w", "s", 7, vec![commit(8)]);
     entry.append.calls = vec![call("a", 8)];
     log.append(&[entry]).unwrap().remove(0).unwrap();
-    assert_eq!(log.lanes(9).unwrap().len(), 1, "from {from}");
+    assert_eq!(log.lanes(None, 9).unwrap().len(), 1, "from {from}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl std::fmt::Debug for WebhookConfig {
 pub struct WebhookRules {
     /// Whether addresses may be called that are not of the public internet.
     pub allow_private: bool,
-    /// Time after which a call that has failed ever since is given up, in milliseconds.
+    /// Age of a commit from which on a call that fails is given up, in milliseconds.
     pub give_up_ms: u64,
 }
 

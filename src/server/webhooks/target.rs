@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::address::{PublicOnly, is_public};
 use crate::ids::{Millis, Secret};
@@ -23,6 +24,8 @@ pub(super) struct Target {
     url: Url,
     key: Vec<u8>,
     client: Client,
+    /// Calls that are being made; each webhook has its own, so that none waits for another's.
+    places: Semaphore,
 }
 
 impl fmt::Debug for Target {
@@ -62,7 +65,13 @@ impl Target {
     pub(super) fn new(webhook: &WebhookConfig, client: Client) -> Self {
         // A key that is none was refused with the configuration.
         let key = key_of(&webhook.secret).unwrap_or_default();
-        Self { url: webhook.url.clone(), key, client }
+        let places = Semaphore::new(limits::CALLS_RUNNING_MAX);
+        Self { url: webhook.url.clone(), key, client, places }
+    }
+
+    /// Waits until one more call may be made. Never closed; if it were, one too many beats none.
+    pub(super) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.acquire().await.ok()
     }
 
     /// Makes one call. It is done when the receiver says so with a status of 2xx.

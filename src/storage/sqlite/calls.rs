@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::rows::{self, Crc};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::limits;
+use crate::storage::StorageError;
 use crate::storage::calls::{CallId, Lane, Settled, WaitingCall};
 use crate::workspace::Call;
 
@@ -25,10 +26,11 @@ pub(super) fn insert(
         return Ok(());
     }
     // SQLite keeps the largest number that was ever given, also when its row is gone.
-    let mut statement =
-        database.prepare_cached("SELECT max(seq) FROM sqlite_sequence WHERE name = 'calls'")?;
-    let newest: Option<i64> = statement.query_row([], |row| row.get(0))?;
-    let mut id = newest.unwrap_or(0);
+    let mut statement = database.prepare_cached(
+        "SELECT max((SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'),
+                    (SELECT ifnull(max(id), 0) FROM calls))",
+    )?;
+    let mut id: i64 = statement.query_row([], |row| row.get(0))?;
     let mut statement = database.prepare_cached(
         "INSERT INTO calls (id, webhook, workspace, store, seq, path, told, given_up, crc)
          VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
@@ -50,19 +52,31 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Lanes with calls that wait, at most so many.
-pub(super) fn lanes(view: &Connection, count_max: usize) -> Result<Vec<Lane>, Fault> {
+/// Lanes with calls that wait, at most so many, in their order.
+pub(super) fn lanes(
+    view: &Connection,
+    after: Option<&Lane>,
+    count_max: usize,
+) -> Result<Vec<Lane>, Fault> {
     let mut statement = view.prepare_cached(
-        "SELECT DISTINCT webhook, workspace, store FROM calls WHERE given_up = 0 LIMIT ?1",
+        "SELECT DISTINCT webhook, workspace, store FROM calls
+         WHERE given_up = 0 AND (webhook, workspace, store) > (?1, ?2, ?3)
+         ORDER BY webhook, workspace, store LIMIT ?4",
     )?;
-    let mut rows = statement.query(params![i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+    // No name is empty.
+    let after = after.map_or(("", "", ""), |lane| {
+        (&*lane.webhook, lane.workspace.as_str(), lane.store.as_str())
+    });
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after.0, after.1, after.2, count_max])?;
     let mut lanes = Vec::new();
     while let Some(row) = rows.next()? {
-        lanes.push(Lane {
-            webhook: row.get::<_, String>(0)?.into(),
-            workspace: name(&row.get::<_, String>(1)?)?,
-            store: name(&row.get::<_, String>(2)?)?,
-        });
+        let names: (String, String) = (row.get(1)?, row.get(2)?);
+        let (Ok(workspace), Ok(store)) = (names.0.parse(), names.1.parse()) else {
+            tracing::error!(?names, "calls of a webhook are of a store that cannot be");
+            continue;
+        };
+        lanes.push(Lane { webhook: row.get::<_, String>(0)?.into(), workspace, store });
     }
     Ok(lanes)
 }
@@ -83,7 +97,14 @@ pub(super) fn waiting(
     let mut rows = statement.query(params![lane.webhook, workspace, store, count_max])?;
     let mut calls = Vec::new();
     while let Some(row) = rows.next()? {
-        calls.push(read(row, &lane.webhook, workspace, store)?);
+        match read(row, &lane.webhook, workspace, store) {
+            Ok(call) => calls.push(call),
+            // Those behind it are sound.
+            Err(Fault::Log(error @ StorageError::Damaged(_))) => {
+                tracing::error!(%error, "a call of a webhook cannot be made");
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(calls)
 }
@@ -141,7 +162,7 @@ pub(super) fn check(view: &Connection, flaw: &mut dyn FnMut(String)) -> Result<(
         let webhook = row.get::<_, String>(5)?.into();
         let (workspace, store): (String, String) = (row.get(6)?, row.get(7)?);
         if let Err(fault) = read(row, &webhook, &workspace, &store) {
-            flaw(crate::storage::StorageError::from(fault).to_string());
+            flaw(StorageError::from(fault).to_string());
         }
     }
     Ok(())
@@ -151,8 +172,4 @@ pub(super) fn check(view: &Connection, flaw: &mut dyn FnMut(String)) -> Result<(
 fn crc(id: i64, workspace: &str, store: &str, call: &Call) -> Result<i64, Fault> {
     let crc = Crc::of("calls").int(id).text(&call.webhook).text(workspace).text(store);
     Ok(crc.int(rows::number(call.seq)?).text(&call.path).text(&call.told).done())
-}
-
-fn name<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
-    text.parse().map_err(|_no_name| Fault::damaged(format!("a call is of {text:?}, no name")))
 }

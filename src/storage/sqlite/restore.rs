@@ -7,8 +7,9 @@
 //!   begin in one too. Its number is taken from the calendar, so that the same backup, restored
 //!   twice, does not come to the same numbers twice.
 //! - The place has another identity.
-//! - The actors of every document are common to all from now on: what the server and users wrote
-//!   after the backup comes back by whoever has it, and is taken from him.
+//! - The actors of every document are common to all from now on: what users wrote under them after
+//!   the backup comes back by whoever has it, and is taken from him. Actors that the backup does
+//!   not know belong to the first who brings them.
 //!
 //! All else stays: heads, who made which commit, and the ids of messages.
 
@@ -66,7 +67,10 @@ fn make(
     tell: &mut dyn FnMut(&Finding),
 ) -> Result<Summary, BackupError> {
     let new = folder.new_database();
-    fs::copy(file, &new).map_err(|error| failed("copy the backup", &error))?;
+    // Not with the permissions of the backup: it may be one that nobody may write.
+    let copied = fs::File::open(file)
+        .and_then(|mut from| io::copy(&mut from, &mut fs::File::create_new(&new)?));
+    copied.map_err(|error| failed("copy the backup", &error))?;
     let look = Look::over(schema::open_alone(&new)?, folder);
     let mut findings = 0_usize;
     let mut count = |finding: &Finding| {
