@@ -182,7 +182,8 @@ impl World {
         }
         self.ground.disk.heal();
         self.ground.shelf.heal();
-        self.ground.disk_ms_max.store(10, Ordering::Relaxed);
+        // So quick that an edit after another can be looked for in the log, thousands of them.
+        self.ground.disk_ms_max.store(1, Ordering::Relaxed);
         self.ground.clock.set_ahead(0);
         self.stage.tell(Stage::Quiet);
         if let Some(server) = self.server().as_ref() {

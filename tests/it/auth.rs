@@ -273,13 +273,13 @@ async fn nobody_hears_of_another_tenant() {
     assert!(names.iter().all(|store| store["name"] == "open"), "{listing}");
 }
 
-/// Over HTTP and in events a part is a part: no tag of the whole says anything of it, and none leads
-/// to the rest.
+/// Over HTTP a part is a part: no tag of the whole says anything of it, and none leads to the rest.
 #[tokio::test]
 async fn a_part_of_a_store_is_not_the_whole_over_http() {
     let server = start();
     let api = Api::of(&server, "acme");
-    let part = json!([{"workspaces": ["acme"], "stores": ["s"], "write": true, "paths": ["/a"]}]);
+    let mut part = grant("s", true);
+    part[0]["paths"] = json!(["/a"]);
     let bearer = |token: &str| format!("Bearer {token}");
     let (ann, eve) = (bearer(&token("ann", &grant("*", true))), bearer(&token("eve", &part)));
     let (ann, eve) = (("authorization", &*ann), ("authorization", &*eve));
@@ -320,7 +320,7 @@ async fn an_event_stream_ends_with_its_token() {
     let mut heard = String::new();
     let all = async {
         while let Ok(Some(piece)) = stream.chunk().await {
-            heard.push_str(&String::from_utf8(piece.to_vec()).unwrap());
+            heard.push_str(std::str::from_utf8(&piece).unwrap());
         }
     };
     timeout(PATIENCE, all).await.expect("the stream ends");
