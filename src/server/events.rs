@@ -26,7 +26,7 @@ use super::Phase;
 use super::auth::Guard;
 use super::caller::Caller;
 use super::outbox::{Batch, Outbox, Waiting};
-use super::problem::{PROBLEM, Problem};
+use super::problem::{Problem, ReadProblems};
 use super::tongue::Tongue;
 use crate::hub::{Attached, Channel};
 use crate::ids::StoreName;
@@ -66,19 +66,7 @@ const ALIVE: &str = ":\n\n";
             status = 200, description = "server-sent events", body = String,
             content_type = "text/event-stream"
         ),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(super) async fn serve(

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::caller::{Caller, Named};
-use super::problem::{PROBLEM, Problem};
+use super::problem::{Problem, ReadProblems};
 use crate::document::genesis;
 
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
@@ -26,19 +26,7 @@ use crate::document::genesis;
             content_type = "application/octet-stream"
         ),
         (status = 204, description = "it starts empty"),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response, Problem> {

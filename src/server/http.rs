@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use super::Seats;
 use super::caller::{Caller, Named};
-use super::problem::{PROBLEM, Problem};
+use super::problem::{PROBLEM, Problem, ReadProblems, WriteProblems};
 use crate::hub::host::blocking;
 use crate::ids::{Seq, StoreName};
 use crate::json::{Json, JsonOp, JsonPatch, Pointer};
@@ -104,19 +104,7 @@ impl Stand {
             status = 412, description = "`precondition-failed`", body = Problem,
             content_type = PROBLEM
         ),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(super) async fn read(
@@ -265,32 +253,7 @@ async fn written(seats: &Seats, value: Json) -> Result<String, Problem> {
                 ("Statehouse-Seq" = u64, description = "its seq"),
             )
         ),
-        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
-        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
-        (
-            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
-        (
-            status = 415, description = "`unsupported-media-type`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 422, description = "not applicable, or beyond a limit", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        WriteProblems,
     ),
 )]
 pub(super) async fn patch(
@@ -343,32 +306,7 @@ pub(super) async fn patch(
                 ("Statehouse-Seq" = u64, description = "its seq"),
             )
         ),
-        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
-        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
-        (
-            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
-        (
-            status = 415, description = "`unsupported-media-type`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 422, description = "not applicable, or beyond a limit", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        WriteProblems,
     ),
 )]
 pub(super) async fn put(
@@ -418,32 +356,7 @@ pub(super) async fn put(
                 ("Statehouse-Seq" = u64, description = "its seq"),
             )
         ),
-        (status = 400, description = "not understood", body = Problem, content_type = PROBLEM),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, `no-such-value`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 408, description = "`request-timeout`", body = Problem, content_type = PROBLEM),
-        (status = 409, description = "`test-failed`", body = Problem, content_type = PROBLEM),
-        (
-            status = 412, description = "`precondition-failed`, `stale`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 413, description = "beyond a size", body = Problem, content_type = PROBLEM),
-        (
-            status = 415, description = "`unsupported-media-type`", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 422, description = "not applicable, or beyond a limit", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 429, description = "`too-many`", body = Problem, content_type = PROBLEM),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        WriteProblems,
     ),
 )]
 pub(super) async fn delete(

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::http::JSON;
-use super::problem::{PROBLEM, Problem};
+use super::problem::{Problem, ReadProblems};
 use crate::ids::{DocumentId, WorkspaceId};
 use crate::workspace::{Answer, Ask, Overview};
 
@@ -68,19 +68,7 @@ impl Entry {
     ),
     responses(
         (status = 200, description = "its stores", body = Listing, content_type = JSON),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(super) async fn serve(caller: Caller) -> Result<Json<Listing>, Problem> {

@@ -1,11 +1,13 @@
 //! What went wrong with a request, for programs and for people (RFC 9457).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{self, Content, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::document::DocumentError;
 use crate::json::{JsonError, PatchError, PatchErrorKind};
@@ -163,6 +165,54 @@ const fn status_of_document(error: &DocumentError) -> StatusCode {
         DocumentError::NoProgress => StatusCode::SERVICE_UNAVAILABLE,
         DocumentError::Diverged => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// How reading goes wrong, as `OpenAPI` has it.
+pub(super) struct ReadProblems;
+
+/// How writing goes wrong.
+pub(super) struct WriteProblems;
+
+const UNABLE: &str = "`unavailable`, `not-saved`, `shutting-down`";
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> Described {
+        described(&[
+            (400, "the request cannot be read"),
+            (403, "`bad-origin`"),
+            (404, "`no-store`, or nothing there"),
+            (503, UNABLE),
+        ])
+    }
+}
+
+impl IntoResponses for WriteProblems {
+    fn responses() -> Described {
+        described(&[
+            (400, "not understood"),
+            (403, "`bad-origin`"),
+            (404, "`no-store`, `no-such-value`"),
+            (408, "`request-timeout`"),
+            (409, "`test-failed`"),
+            (412, "`precondition-failed`, `stale`"),
+            (413, "beyond a size"),
+            (415, "`unsupported-media-type`"),
+            (422, "not applicable, or beyond a limit"),
+            (429, "`too-many`"),
+            (503, UNABLE),
+        ])
+    }
+}
+
+type Described = BTreeMap<String, RefOr<openapi::Response>>;
+
+fn described(problems: &[(u16, &str)]) -> Described {
+    let problem = |(status, description): &(u16, &str)| {
+        let body = Content::new(Some(openapi::Ref::from_schema_name("Problem")));
+        let answer = ResponseBuilder::new().description(*description).content(PROBLEM, body);
+        (status.to_string(), answer.build().into())
+    };
+    problems.iter().map(problem).collect()
 }
 
 #[cfg(test)]

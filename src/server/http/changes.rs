@@ -12,7 +12,7 @@ use crate::ids::Seq;
 use crate::json::{Json, JsonPatch, between};
 use crate::limits;
 use crate::server::caller::{Caller, Named};
-use crate::server::problem::{PROBLEM, Problem};
+use crate::server::problem::{PROBLEM, Problem, ReadProblems};
 use crate::workspace::{Answer, Ask, At, Cursor, Moment, Moments};
 
 /// The commits after a seq.
@@ -55,19 +55,7 @@ struct Change {
     responses(
         (status = 200, description = "the commits after it", body = Page, content_type = JSON),
         (status = 410, description = "`version-gone`", body = Problem, content_type = PROBLEM),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(in crate::server) async fn list(
@@ -167,19 +155,7 @@ impl Budget {
             content_type = "application/vnd.automerge"
         ),
         (status = 304, description = "as it was"),
-        (
-            status = 400, description = "the request cannot be read", body = Problem,
-            content_type = PROBLEM
-        ),
-        (status = 403, description = "`bad-origin`", body = Problem, content_type = PROBLEM),
-        (
-            status = 404, description = "`no-store`, or nothing there", body = Problem,
-            content_type = PROBLEM
-        ),
-        (
-            status = 503, description = "`unavailable`, `not-saved`, `shutting-down`",
-            body = Problem, content_type = PROBLEM
-        ),
+        ReadProblems,
     ),
 )]
 pub(in crate::server) async fn export(
