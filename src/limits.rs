@@ -91,6 +91,14 @@ pub const READ_ANEW_BYTES_MIN: u64 = 64 << 10;
 pub const DOCUMENT_HEADS_MAX: usize = 1_000;
 /// Changes of one message that are refused before the rest is not even tried.
 pub const CHANGES_REFUSED_MAX: u32 = 16;
+/// Operations of a change that is made again instead of received: beyond, to walk through what it
+/// touches costs no more.
+pub const REENACTED_OPS_MAX: usize = 100;
+/// About what it costs to make a small change again, in nanoseconds (Automerge 0.12.0).
+pub const REENACTMENT_NS: u64 = 15_000;
+/// Changes of one document that are received before the next is made again, after one that came out
+/// otherwise: that costs as much as several received.
+pub const REENACTMENT_PAUSE_CHANGES: u32 = 256;
 /// Changes received since the last copy of a document before the next copy is made; a change that
 /// goes wrong costs that many to be done again.
 pub const SHIELD_CHANGES_MAX: usize = 64;

@@ -81,6 +81,15 @@ pub struct Received {
     pub gave_up: bool,
 }
 
+impl Received {
+    /// Adds changes that were taken.
+    pub(super) fn add(&mut self, changes: Vec<Change>) {
+        self.authors.extend(changes.iter().map(|change| change.actor_id().clone()));
+        let encoded = changes.into_iter().map(|mut change| change.bytes().into_owned());
+        self.changes.extend(encoded);
+    }
+}
+
 /// What one session is known to have of one document.
 #[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Debug, Default)]
