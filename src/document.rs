@@ -18,6 +18,7 @@ mod reenact;
 mod replay;
 mod shield;
 mod sync;
+mod undisturbed;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use crate::json::{Entry, Explicit, Identity, Json, JsonError, JsonLimits, Key, b
 use crate::limits;
 use reenact::{Reenacted, is_next, reenact};
 use shield::Shield;
+use undisturbed::{has_landed, is_undisturbed, laid_over};
 
 /// Why a document refused. It is as it was, unless the error [poisons](Self::poisons) it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -244,10 +246,15 @@ impl Document {
         let change = if entries.is_empty() {
             None
         } else if base.heads == self.heads() {
-            let hash = self.write_here(&entries, note)?;
+            let change = self.write_here(None, &entries, note)?;
             self.root = root.clone();
-            let change = hash.and_then(|hash| self.doc.get_change_by_hash(&hash));
-            self.note_change(change.as_ref());
+            change
+        } else if let Some(after) = self.undisturbed(base, &root, &entries) {
+            let change = self.write_here(Some(&base.heads), &entries, note)?;
+            self.root = match &change {
+                Some(change) if !has_landed(&self.doc, change, &root, &entries) => self.reread()?,
+                _ => after,
+            };
             change
         } else {
             self.write_aside(base, &entries, note)?
@@ -257,21 +264,52 @@ impl Document {
         Ok(Written { change, state: State { heads, root } })
     }
 
-    /// A panic in here may leave the document half changed.
+    /// The JSON with an edit of an older state laid over it, where nothing has happened since and
+    /// the limits are kept.
+    fn undisturbed(&self, base: &State, next: &Json, entries: &[(Key, Entry)]) -> Option<Json> {
+        let has_room = self.doc.get_heads().len() < limits::DOCUMENT_HEADS_MAX;
+        if !(has_room && is_undisturbed(&self.doc, &base.root, &self.root, entries)) {
+            return None;
+        }
+        let after = laid_over(&self.root, next, entries);
+        let grows = after.encoded_len() > self.root.encoded_len();
+        let fits = after.encoded_len() <= self.limits.document_bytes_max;
+        (fits || !grows).then_some(after)
+    }
+
+    /// The JSON of a document whose tree cannot be followed; where it cannot be read either, the
+    /// change that made it so is in it already.
+    fn reread(&self) -> Result<Json, DocumentError> {
+        let after = projection::read(&self.doc).map_err(|_unread| DocumentError::Diverged)?;
+        Ok(sharing(&self.root, after))
+    }
+
+    /// Writes at the newest heads, or at these. A panic in here may leave the document half
+    /// changed.
     fn write_here(
         &mut self,
+        at: Option<&[ChangeHash]>,
         entries: &[(Key, Entry)],
         note: Note,
-    ) -> Result<Option<ChangeHash>, DocumentError> {
+    ) -> Result<Option<Change>, DocumentError> {
         let mut panicked = true;
         let written = guard::contained(|| {
-            let mut tx = self.doc.transaction();
+            let mut tx = match at {
+                None => self.doc.transaction(),
+                Some(heads) => self
+                    .doc
+                    .transaction_at(PatchLog::null(), heads)
+                    .map_err(AutomergeError::from)?,
+            };
             let written = projection::write(&mut tx, &self.policy, entries);
             let hash = written.map(|()| tx.commit_with(note.options()).0);
             panicked = false;
             hash
         });
-        if panicked { Err(DocumentError::Diverged) } else { written }
+        let hash = if panicked { Err(DocumentError::Diverged) } else { written }?;
+        let change = hash.and_then(|hash| self.doc.get_change_by_hash(&hash));
+        self.note_change(change.as_ref());
+        Ok(change)
     }
 
     /// Automerge reports what a change did to the newest state only where it receives one: so a

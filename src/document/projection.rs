@@ -13,7 +13,7 @@ mod read;
 mod value;
 
 use automerge::transaction::Transaction;
-use automerge::{Automerge, ChangeHash, ObjType, Patch as Delta, ROOT};
+use automerge::{Automerge, ChangeHash, ObjType, Patch as Delta, ROOT, Value};
 
 use super::{DocumentError, Policy};
 use crate::json::diff::{Difference, Entry, difference};
@@ -49,6 +49,12 @@ pub(super) fn write(
     entries: &[(Key, Entry)],
 ) -> Result<(), DocumentError> {
     inbound::write(tx, policy, entries)
+}
+
+/// Whether a value of its kind is edited, where JSON has another in its place: a counter counts on,
+/// a text is spliced.
+pub(super) fn is_edited_within(value: &Value<'_>) -> bool {
+    value::counter(value).is_some() || matches!(value, Value::Object(ObjType::Text))
 }
 
 /// The JSON that a root map stands for.

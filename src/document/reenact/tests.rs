@@ -1,4 +1,5 @@
-//! A change made again is the change, whatever is in it; and where it is not, nothing is left of it.
+//! A change made again is the change, whatever is in it; and where it is not, nothing of it is
+//! left.
 
 use automerge::marks::{ExpandMark, Mark};
 use automerge::{ObjType, ScalarValue};

@@ -112,10 +112,10 @@ impl Client {
                     }
                     None => self.inbox.push_back(said),
                 },
-                _ => {}
+                // A channel that has lost nothing waits for nothing.
+                _ => self.gap = true,
             }
         }
-        self.gap = true;
         self.sync_gap.iter().map(|since| (store(), since.clone())).collect()
     }
 
