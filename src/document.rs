@@ -259,7 +259,7 @@ impl Document {
         } else {
             self.write_aside(base, &entries, note)?
         };
-        let change = change.map(|mut change| (change.hash(), change.bytes().into_owned()));
+        let change = change.map(|change| (change.hash(), encoded(change)));
         let heads = change.as_ref().map_or_else(|| base.heads.clone(), |(hash, _)| vec![*hash]);
         Ok(Written { change, state: State { heads, root } })
     }
@@ -338,9 +338,9 @@ impl Document {
         self.doc.set_actor(ActorId::from(actor));
         let hash = self.doc.empty_commit(note.options());
         self.doc.set_actor(writer);
-        let mut change = self.doc.get_change_by_hash(&hash)?;
+        let change = self.doc.get_change_by_hash(&hash)?;
         self.note_change(Some(&change));
-        Some(change.bytes().into_owned())
+        Some(encoded(change))
     }
 
     /// Receives changes made elsewhere, in causal order; those that are known are passed over. One
@@ -568,14 +568,14 @@ impl Document {
 
     /// The changes that are not in the past of these heads, encoded, in causal order.
     fn changes_since(&self, heads: &[ChangeHash]) -> Vec<Arc<[u8]>> {
-        let encoded = |mut change: Change| change.bytes().into_owned().into();
-        self.doc.get_changes(heads).into_iter().map(encoded).collect()
+        let changes = self.doc.get_changes(heads).into_iter();
+        changes.map(|change| encoded(change).into()).collect()
     }
 
     /// The changes of these names, as far as they are known, encoded.
     fn changes_named(&self, hashes: &[ChangeHash]) -> Vec<Arc<[u8]>> {
-        let encoded = |mut change: Change| change.bytes().into_owned().into();
-        hashes.iter().filter_map(|hash| self.doc.get_change_by_hash(hash)).map(encoded).collect()
+        let changes = hashes.iter().filter_map(|hash| self.doc.get_change_by_hash(hash));
+        changes.map(|change| encoded(change).into()).collect()
     }
 
     /// The names of the changes that are not in the past of these heads.
@@ -601,6 +601,14 @@ fn check_anew(before: &Json, after: &Json, limits: &JsonLimits) -> Result<(), Js
     after.check(&limits).or_else(|error| {
         if before.check(&limits).is_ok() { Err(error) } else { after.check(&ceilings()) }
     })
+}
+
+/// A change as it is kept and sent: deflated, unless that would cost more than it saves.
+fn encoded(mut change: Change) -> Vec<u8> {
+    if change.raw_bytes().len() < limits::CHANGE_DEFLATED_BYTES_MIN {
+        return change.raw_bytes().to_vec();
+    }
+    change.bytes().into_owned()
 }
 
 fn count(len: usize) -> u64 {

@@ -91,6 +91,9 @@ pub const READ_ANEW_BYTES_MIN: u64 = 64 << 10;
 pub const DOCUMENT_HEADS_MAX: usize = 1_000;
 /// Changes of one message that are refused before the rest is not even tried.
 pub const CHANGES_REFUSED_MAX: u32 = 16;
+/// Size from which a change is deflated, in bytes; to set up for it costs as much as to take in a
+/// small change.
+pub const CHANGE_DEFLATED_BYTES_MIN: usize = 1 << 10;
 /// Operations of a change that is made again instead of received: beyond, to walk through what it
 /// touches costs no more.
 pub const REENACTED_OPS_MAX: usize = 100;

@@ -23,7 +23,7 @@ use automerge::{ActorId, Change, ChangeHash};
 
 pub use message::SyncMessage;
 
-use super::{Document, DocumentError, genesis, guard};
+use super::{Document, DocumentError, encoded, genesis, guard};
 use crate::limits;
 use guard::{GuardLimits, Opened};
 use orphans::Orphans;
@@ -85,8 +85,7 @@ impl Received {
     /// Adds changes that were taken.
     pub(super) fn add(&mut self, changes: Vec<Change>) {
         self.authors.extend(changes.iter().map(|change| change.actor_id().clone()));
-        let encoded = changes.into_iter().map(|mut change| change.bytes().into_owned());
-        self.changes.extend(encoded);
+        self.changes.extend(changes.into_iter().map(encoded));
     }
 }
 
