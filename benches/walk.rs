@@ -160,7 +160,8 @@ impl Remote {
         self.edits += 1;
         let mut tx = self.doc.transaction();
         let map = tx.get_map();
-        tx.put(&map, "k000001", format!("v{}", self.edits)).unwrap();
+        let place = key(self.edits * 7_919 % tx.length(&map));
+        tx.put(&map, place, format!("v{}", self.edits)).unwrap();
         tx.commit();
     }
 }

@@ -177,6 +177,12 @@ impl Document {
     ) -> Result<Self, DocumentError> {
         guard::contained(|| {
             let mut doc = checkpoint.map_or_else(|| Ok(Automerge::new()), Automerge::load)?;
+            // What was saved is what the next client is sent that has nothing.
+            let saved = checkpoint.map(|bytes| Saved {
+                bytes: bytes.into(),
+                heads: sorted(doc.get_heads()),
+                later: changes.len(),
+            });
             let changes: Result<Vec<Change>, _> =
                 changes.iter().map(|bytes| Change::from_bytes(bytes.to_vec())).collect();
             let changes = changes.map_err(|error| DocumentError::Malformed(error.to_string()))?;
@@ -185,7 +191,7 @@ impl Document {
             }
             let root = projection::read(&doc)?;
             let limits = JsonLimits::default();
-            Ok(Self { doc, root, policy, shield: None, saved: None, limits, pause: 0 })
+            Ok(Self { doc, root, policy, shield: None, saved, limits, pause: 0 })
         })
     }
 
@@ -554,7 +560,10 @@ impl Document {
 
     /// The whole document as it was saved not long ago, and the changes since.
     fn saved(&mut self) -> (Arc<[u8]>, Vec<Arc<[u8]>>) {
-        let kept = self.saved.take().filter(|saved| saved.later <= limits::SAVED_CHANGES_MAX);
+        // To save takes 4 us a change that there is, so the more there are the longer it waits.
+        let many = usize::try_from(self.doc.stats().num_changes / 64).unwrap_or(usize::MAX);
+        let later_max = limits::SAVED_CHANGES_MAX.saturating_add(many);
+        let kept = self.saved.take().filter(|saved| saved.later <= later_max);
         let saved = kept.unwrap_or_else(|| Saved {
             bytes: self.doc.save().into(),
             heads: self.heads(),

@@ -107,7 +107,8 @@ pub const REENACTMENT_PAUSE_CHANGES: u32 = 256;
 pub const SHIELD_CHANGES_MAX: usize = 64;
 /// The same, in bytes of changes.
 pub const SHIELD_BYTES_MAX: usize = 1 << 20;
-/// Changes after which a document is saved anew for the next client that has nothing of it.
+/// Changes after which a document is saved anew for the next client that has nothing of it; one
+/// more for every 64 that it has.
 pub const SAVED_CHANGES_MAX: usize = 256;
 /// Changes of one session and store that wait for ancestors.
 pub const ORPHANS_MAX: usize = 10_000;

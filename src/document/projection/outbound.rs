@@ -252,8 +252,13 @@ fn in_text(
 
 /// Indices of a text count Unicode code points, as the document was told to.
 fn splice(text: &str, index: usize, delete: usize, insert: &str) -> Result<String, Misfit> {
-    let byte_at = |text: &str, chars: usize| {
-        text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(chars).ok_or(Misfit)
+    // `Chars` skips many at a time, which `CharIndices` does not.
+    let byte_at = |text: &str, count: usize| {
+        let mut rest = text.chars();
+        match count.checked_sub(1).map(|last| rest.nth(last)) {
+            Some(None) => Err(Misfit),
+            Some(Some(_)) | None => Ok(text.len().saturating_sub(rest.as_str().len())),
+        }
     };
     let (head, rest) = text.split_at_checked(byte_at(text, index)?).ok_or(Misfit)?;
     let tail = rest.get(byte_at(rest, delete)?..).ok_or(Misfit)?;
