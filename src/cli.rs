@@ -2,6 +2,7 @@
 //! that does not run.
 
 mod backup;
+mod bench;
 mod client;
 mod doctor;
 mod edit;
@@ -38,6 +39,7 @@ Examples:
   statehouse set  acme/chartState /symbol '\"ETH/USD\"'
   statehouse patch acme/chartState '[{\"op\": \"remove\", \"path\": \"/symbol\"}]'
   statehouse watch acme/chartState /symbol
+  statehouse bench
 Whether a server has the data or not:
   statehouse backup ./statehouse-data --to ./monday.db
 While no server has the data:
@@ -85,6 +87,8 @@ enum Command {
     Export(transfer::Export),
     /// Bring files into the data of a server that does not run.
     Import(transfer::Import),
+    /// Measure what the server does on this machine, beside a relay that only copies.
+    Bench(bench::Bench),
     /// What a server would run with.
     #[command(subcommand)]
     Config(guide::ConfigCommand),
@@ -179,6 +183,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Compact(compact) => compact.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Config(config) => config.run(),
         Command::Completions(completions) => completions.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),

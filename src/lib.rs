@@ -16,6 +16,8 @@
 //! - [`server`]: sockets, configuration.
 //! - [`manager`]: the library surface for one embedded workspace.
 //!
+//! Beside them stands [`bench`], clients that measure a server over its sockets.
+//!
 //! A module imports only those above it in this list; `ids` and `limits` are open to all. The
 //! first four are pure: they await nothing, read no clock, open no file, draw no random number.
 //!
@@ -40,6 +42,7 @@
 //! A CRDT client differs in 4 to 6 (`document/guard.rs`, `document/sync.rs`); one of automerge-repo
 //! also in 1 and 2 (`server/tongue.rs`, `protocol/repo.rs`).
 
+pub mod bench;
 pub mod document;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -382,3 +382,9 @@ pub const IMPORT_CHANGES_MAX: u64 = 2_000_000;
 pub const IMPORT_INFLATED_BYTES_MAX: usize = 1 << 30;
 /// One file that is imported, in bytes.
 pub const IMPORT_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Messages that wait for one socket of the load generator's relay; then their authors wait.
+pub const BENCH_RELAY_MESSAGES_MAX: usize = 4_096;
+/// The longest message that the relay gives by itself, in bytes.
+pub const BENCH_RELAY_GIFT_BYTES_MAX: usize = 256 << 20;
+/// What the relay sets aside for reading from a socket, in bytes.
+pub const BENCH_RELAY_READ_BYTES: usize = 4 << 10;

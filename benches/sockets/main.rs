@@ -1,4 +1,4 @@
-//! This server beside others, as processes, driven by many clients over real sockets.
+//! This server beside others, as processes, driven by the clients of `statehouse bench`.
 //!
 //! `cargo bench --bench sockets` prints one table. Its columns are measured in the same run, so
 //! read the ratios (`x` is a multiple of this server's figure): the machine's speed is in all of
@@ -13,84 +13,68 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "a bench that cannot run stops, prints what it found, and counts in floats"
 )]
 
 mod bare;
-mod board;
-mod client;
+mod crowd;
 mod flags;
-mod frame;
-mod link;
 mod node;
-mod process;
-mod replica;
-mod run;
-mod serve;
+mod server;
 mod table;
-mod usage;
-mod work;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use serde_json::json;
+use statehouse::bench::Outcome;
+use statehouse::bench::figures::Figure;
+use statehouse::bench::target::Sources;
+use statehouse::bench::voice::Dialect;
+use statehouse::bench::work::{Work, World};
 use tokio::runtime::Runtime;
 
-use flags::{Flags, Kind, Work};
-use table::{Figure, Section};
-use work::World;
-
-/// A result, or why there is none, in words for the table.
-type Outcome<T> = Result<T, String>;
-
-#[expect(clippy::disallowed_methods, reason = "a bench is timed by the clock")]
-fn now() -> Instant {
-    Instant::now()
-}
+use flags::{Flags, Kind, Load};
+use table::Section;
 
 fn main() -> ExitCode {
     let flags = Flags::read();
     let runtime = Runtime::new().unwrap();
-    if let Some(kind) = flags.serve {
-        runtime.block_on(serve::serve(kind, &flags.data));
+    if let Some(data) = &flags.be_samod {
+        runtime.block_on(server::serve_samod(data));
         return ExitCode::SUCCESS;
     }
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("cargo bench --bench sockets -- {}", command.join(" "));
     let kinds: Vec<Kind> = flags.kinds().into_iter().filter(|kind| runs_here(*kind)).collect();
-    let works = flags.works();
-    let world = World::new(flags, &works);
+    let sources: Sources = server::sources();
+    let world = World::new(sources, flags.sizes(), vec![Dialect::Repo]).unwrap();
     let (mut sections, mut failed) = (Vec::new(), false);
-    if !world.flags.json {
+    if !flags.json {
         println!("{command}");
         for (name, version) in versions() {
             println!("  {name} {version}");
         }
     }
-    for work in works {
-        let bare = work::bare(work, &world);
+    for load in flags.loads() {
+        let bare = bare::figures(load, &world);
         let mut columns: Vec<(&str, Outcome<Vec<Figure>>)> = Vec::new();
         columns.extend(bare.map(|figures| ("bare", Ok(figures))));
-        for kind in kinds.iter().filter(|kind| work::takes_part(work, **kind)) {
-            columns.push((kind.name(), runtime.block_on(work::run(work, *kind, &world))));
+        for kind in kinds.iter().filter(|kind| takes_part(load, **kind)) {
+            columns.push((kind.name(), runtime.block_on(run(load, *kind, &world))));
         }
         // How the others do is told, and is theirs.
         let ours = Kind::Statehouse.name();
         failed |= columns.iter().any(|(name, found)| *name == ours && found.is_err());
-        let section = Section { title: work::title(work, &world.flags), columns };
-        if !world.flags.json {
+        let section = Section { title: title(load, &world), columns };
+        if !flags.json {
             section.print();
         }
         sections.push(section.json());
     }
-    if world.flags.json {
+    if flags.json {
         let versions: serde_json::Map<_, _> = versions()
             .into_iter()
             .map(|(name, version)| (name.to_owned(), version.into()))
@@ -98,6 +82,37 @@ fn main() -> ExitCode {
         println!("{:#}", json!({"command": command, "versions": versions, "results": sections}));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Whether a server can take part: who only copies keeps no documents to fetch.
+fn takes_part(load: Load, kind: Kind) -> bool {
+    !(load == Load::Cold && kind == Kind::Relay)
+}
+
+fn work(load: Load) -> Option<Work> {
+    match load {
+        Load::One => Some(Work::One),
+        Load::Hot => Some(Work::Hot),
+        Load::Many => Some(Work::Many),
+        Load::Idle => Some(Work::Idle),
+        Load::Cold => Some(Work::Cold),
+        Load::Crowd => None,
+    }
+}
+
+fn title(load: Load, world: &World) -> String {
+    work(load).map_or_else(|| crowd::title(world), |work| work.title(&world.sizes))
+}
+
+/// Runs a workload at a server of this kind, with a folder of its own.
+async fn run(load: Load, kind: Kind, world: &World) -> Outcome<Vec<Figure>> {
+    let mut target = server::start(kind, world)?;
+    if let Some(work) = work(load) {
+        let measured = Box::pin(work.measure(Dialect::Repo, &mut target, world)).await;
+        return measured.map(|(found, _)| found.figures);
+    }
+    let found = Box::pin(crowd::run(&target, world)).await;
+    target.explain(found)
 }
 
 /// Whether a server can run here; says so if not.
@@ -128,13 +143,4 @@ fn versions() -> Vec<(&'static str, String)> {
         ("its automerge", node::package("@automerge/automerge")),
         ("node", node::version("node")),
     ]
-}
-
-impl World {
-    /// Prepares the documents that these workloads need.
-    fn new(flags: Flags, works: &[Work]) -> Self {
-        let large = works.iter().any(|work| matches!(work, Work::Handshake | Work::Crowd));
-        let large = if large { replica::prepared(flags.changes).save() } else { Vec::new() };
-        Self { small: replica::prepared(work::SEED_CHANGES), large, flags }
-    }
 }

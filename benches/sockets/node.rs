@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::Outcome;
+use statehouse::bench::Outcome;
 
 /// Where the package is installed.
 pub(crate) fn folder() -> PathBuf {

@@ -2,28 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
-
-/// One number of a workload at one server.
-#[derive(Debug, Clone)]
-pub(crate) struct Figure {
-    /// What it measures.
-    pub(crate) what: &'static str,
-    /// `us`, `ms`, `KiB`, `MiB`, `edits/s` or nothing.
-    pub(crate) unit: &'static str,
-    pub(crate) value: f64,
-}
-
-/// Makes a figure.
-pub(crate) fn figure(what: &'static str, unit: &'static str, value: f64) -> Figure {
-    Figure { what, unit, value }
-}
-
-/// The value at this part of sorted values, 0 where there are none.
-pub(crate) fn percentile(sorted: &[f64], part: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1) as f64;
-    sorted.get((last * part).round() as usize).copied().unwrap_or(0.0)
-}
+use statehouse::bench::Outcome;
+use statehouse::bench::figures::{Figure, short};
 
 /// What all columns found for one workload.
 #[derive(Debug)]
@@ -109,14 +89,4 @@ fn cell(value: Option<f64>, subject: Option<f64>) -> String {
         }
         (Some(value), _) => short(value),
     }
-}
-
-/// A number with about three digits that matter.
-fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$}")
 }

@@ -14,6 +14,7 @@
 mod api;
 mod auth;
 mod backup;
+mod bench;
 mod bombs;
 mod burst;
 mod cli;

@@ -17,6 +17,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hub", &["limits", "ids", "json", "document", "workspace", "protocol", "storage"]),
     ("manager", &["limits", "ids", "json", "document", "workspace", "protocol", "storage", "hub"]),
     ("server", &["limits", "ids", "json", "document", "workspace", "protocol", "storage", "hub"]),
+    // Clients that measure: they know what goes over the wire, and not how a server comes to it.
+    ("bench", &["limits", "ids", "json", "protocol"]),
     (
         "cli",
         &["limits", "ids", "json", "document", "workspace", "protocol", "storage", "hub", "server"],

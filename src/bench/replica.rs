@@ -8,24 +8,39 @@ use automerge::sync::{
 use automerge::transaction::Transactable as _;
 use automerge::{Automerge, Change, ChangeHash, ROOT, ReadDoc as _};
 
-use crate::Outcome;
+use super::board::EditKey;
+use super::{Outcome, words};
 
 /// Keys that the edits of a bench are spread over.
 const KEYS: u64 = 500;
 
-/// A document that starts with so many changes, one key each.
-pub(crate) fn prepared(changes: i64) -> Automerge {
+/// What names a change among the edits of a run: the beginning of its hash.
+pub fn key_of(hash: &ChangeHash) -> EditKey {
+    hash.0.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+/// A document that starts with so many changes, one key each, of 500.
+pub fn prepared(changes: u64) -> Outcome<Automerge> {
+    prepared_with(changes, KEYS)
+}
+
+/// A document that starts with so many changes, which put so many keys.
+pub fn prepared_with(changes: u64, keys: u64) -> Outcome<Automerge> {
     let mut doc = Automerge::new();
+    let each = keys.div_ceil(changes.max(1));
     for n in 0..changes {
         let mut tx = doc.transaction();
-        tx.put(ROOT, format!("k{:03}", n.unsigned_abs() % KEYS), n).unwrap();
+        for k in 0..each {
+            let key = (n * each + k) % keys.max(1);
+            tx.put(ROOT, format!("k{key:03}"), n).map_err(words)?;
+        }
         tx.commit();
     }
-    doc
+    Ok(doc)
 }
 
 /// What a client of either kind does with what it hears.
-pub(crate) trait Follower: Send + 'static {
+pub trait Follower: Send + 'static {
     /// Takes a sync message; returns the changes that are new here.
     fn hear(&mut self, data: &[u8]) -> Outcome<Vec<ChangeHash>>;
     /// What is to be said, if anything.
@@ -34,15 +49,19 @@ pub(crate) trait Follower: Send + 'static {
     fn settled(&self) -> bool;
     /// The heads here.
     fn heads(&self) -> Vec<ChangeHash>;
-    /// Makes one edit; a follower that cannot write returns nothing.
-    fn edit(&mut self) -> Option<ChangeHash>;
+    /// Makes one edit; a follower that cannot write refuses.
+    fn edit(&mut self) -> Outcome<ChangeHash>;
     /// How many of its own edits, counted from the first, the server is known to have.
     fn acked(&self) -> u64;
+    /// What names it as a writer.
+    fn writer(&self) -> String;
+    /// How many changes of a writer are here.
+    fn edits_of(&self, writer: &str) -> u64;
 }
 
 /// A document with all that Automerge's sync protocol knows about the server.
 #[derive(Debug)]
-pub(crate) struct Replica {
+pub struct Replica {
     doc: Automerge,
     state: State,
     /// The server only copies: changes go out by themselves, and are not answered.
@@ -58,30 +77,30 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// A client that starts with this document.
-    pub(crate) fn new(doc: Automerge, copied: bool) -> Self {
+    pub fn new(doc: Automerge, copied: bool) -> Self {
         let (state, unsent, covers) = (State::new(), Vec::new(), BTreeMap::new());
         let name = doc.get_actor().to_hex_string();
         Self { doc, state, copied, unsent, name, edits: 0, acked: 0, covers }
     }
 
     /// Makes one change: a new value for the next key.
-    fn put(&mut self) -> ChangeHash {
+    fn put(&mut self) -> Outcome<ChangeHash> {
         self.edits += 1;
         let mut tx = self.doc.transaction();
         // The same value twice would be no change.
         let value = format!("{}-{}", self.name, self.edits);
-        tx.put(ROOT, format!("k{:03}", self.edits % KEYS), value).unwrap();
-        let hash = tx.commit().0.unwrap();
+        tx.put(ROOT, format!("k{:03}", self.edits % KEYS), value).map_err(words)?;
+        let hash = tx.commit().0.ok_or("an edit changed nothing")?;
         self.covers.insert(hash, self.edits);
         if self.copied {
-            let change = self.doc.get_change_by_hash(&hash).unwrap();
+            let change = self.doc.get_change_by_hash(&hash).ok_or("an edit is not there")?;
             self.unsent.push(change.raw_bytes().to_vec());
         }
-        hash
+        Ok(hash)
     }
 
     /// The own changes, as bytes, that were not sent.
-    pub(crate) fn take_unsent(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_unsent(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.unsent)
     }
 
@@ -141,12 +160,22 @@ impl Follower for Replica {
         self.doc.get_heads()
     }
 
-    fn edit(&mut self) -> Option<ChangeHash> {
-        Some(self.put())
+    fn edit(&mut self) -> Outcome<ChangeHash> {
+        self.put()
     }
 
     fn acked(&self) -> u64 {
         self.acked
+    }
+
+    fn writer(&self) -> String {
+        self.name.clone()
+    }
+
+    fn edits_of(&self, writer: &str) -> u64 {
+        let changes = self.doc.get_changes_meta(&[]);
+        let of_writer = changes.iter().filter(|change| change.actor.to_hex_string() == writer);
+        of_writer.count() as u64
     }
 }
 
@@ -154,7 +183,7 @@ impl Follower for Replica {
 ///
 /// A thousand of them cost the bench what one whole document costs.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub struct Watcher {
     heads: BTreeSet<ChangeHash>,
     /// Heads that both sides are known to have.
     shared: Vec<ChangeHash>,
@@ -166,7 +195,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// A client that has the document up to these heads, and knows from the last time that the
     /// server has it too; without heads it is new.
-    pub(crate) fn new(heads: Vec<ChangeHash>, copied: bool) -> Self {
+    pub fn new(heads: Vec<ChangeHash>, copied: bool) -> Self {
         let known = heads.iter().copied().collect();
         Self { heads: known, shared: heads, theirs: Vec::new(), said: None, copied }
     }
@@ -217,11 +246,19 @@ impl Follower for Watcher {
         self.heads.iter().copied().collect()
     }
 
-    fn edit(&mut self) -> Option<ChangeHash> {
-        None
+    fn edit(&mut self) -> Outcome<ChangeHash> {
+        Err("a watcher does not write".to_owned())
     }
 
     fn acked(&self) -> u64 {
+        0
+    }
+
+    fn writer(&self) -> String {
+        String::new()
+    }
+
+    fn edits_of(&self, _writer: &str) -> u64 {
         0
     }
 }

@@ -14,7 +14,7 @@ const ROUNDING_NS: u64 = 2 * TICK_NS;
 
 /// Processor time of a process and its descendants, since the meter was made.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     root: u32,
     /// What each thread had used when it was last seen, in nanoseconds.
     threads: BTreeMap<u32, u64>,
@@ -24,7 +24,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Starts to measure a process.
-    pub(crate) fn new(root: u32) -> Self {
+    pub fn new(root: u32) -> Self {
         let mut meter = Self { root, threads: BTreeMap::new(), exact_ns: 0, ticks_ns: 0 };
         meter.lap_ns();
         meter
@@ -34,7 +34,7 @@ impl Meter {
     ///
     /// The scheduler's count is exact, but a thread that ended takes its own along; the ticks
     /// keep it, in steps of 10 ms. So the ticks are taken only where they say clearly more.
-    pub(crate) fn lap_ns(&mut self) -> u64 {
+    pub fn lap_ns(&mut self) -> u64 {
         let mut ticks_ns = 0;
         for process in family(self.root) {
             ticks_ns += process_ticks(process).unwrap_or(0) * TICK_NS;
@@ -50,15 +50,20 @@ impl Meter {
     }
 }
 
-/// Processor time of the calling thread, in nanoseconds.
-pub(crate) fn own_thread_ns() -> u64 {
+/// Processor time of the calling thread, in nanoseconds; 0 where the system does not say.
+pub fn own_thread_ns() -> u64 {
     // The count is brought up to date when a thread leaves its processor.
     std::thread::sleep(Duration::from_micros(1));
-    schedstat("/proc/thread-self/schedstat".into()).expect("Linux has schedstat")
+    schedstat("/proc/thread-self/schedstat".into()).unwrap_or(0)
+}
+
+/// Whether this system tells what a process has used.
+pub fn is_told() -> bool {
+    process_ticks(std::process::id()).is_some()
 }
 
 /// Memory in RAM of a process and its descendants, in bytes: now, and at most so far.
-pub(crate) fn memory(root: u32) -> (u64, u64) {
+pub fn memory(root: u32) -> (u64, u64) {
     let mut sum = (0, 0);
     for process in family(root) {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
