@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::board::{Board, Counts};
 use super::client::{Client, Pace, Phase, Remains};
 use super::figures::sorted_ms;
-use super::usage::Meter;
+use super::usage::{Meter, own_demand_ns};
 use super::voice::Holdings;
 use super::{Outcome, now, words};
 
@@ -46,7 +46,7 @@ pub struct Measured {
     pub counts: Counts,
     /// Processor time of the server in that time, in nanoseconds, if it can be known.
     pub cpu_ns: Option<u64>,
-    /// Part of its threads' time that the load generator was at work, from 0.
+    /// Part of their time that the clients' threads were at work, or waited for a processor.
     pub busy: f64,
     /// Edits that were acknowledged while the clients wrote, a second.
     pub acked_per_second: f64,
@@ -97,14 +97,14 @@ impl Run {
     pub async fn measure(mut self, meter: Option<Meter>, span: Span) -> Outcome<Measured> {
         self.pass(span.warm).await?;
         let before = self.board.counts();
-        let (mut meter, mut own, started) = (meter, Meter::new(std::process::id()), now());
+        let (mut meter, own, started) = (meter, own_demand_ns(), now());
         if let Some(meter) = &mut meter {
             meter.lap_ns();
         }
         self.pass(span.measured).await?;
         let after = self.board.counts();
         let passed = started.elapsed().as_secs_f64();
-        let own_ns = own.lap_ns() as f64;
+        let own_ns = own_demand_ns().saturating_sub(own) as f64;
         self.drain(span).await?;
         let cpu_ns = meter.as_mut().map(Meter::lap_ns);
         let end = self.board.counts();

@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::time::sleep;
 
 use super::client::Client;
 use super::process::Process;
 use super::socket::Way;
 use super::usage::{self, Meter};
 use super::voice::{Dialect, Voice};
-use super::{Outcome, words};
+use super::{Outcome, now, words};
 use crate::ids::Secret;
 
 /// When the server shows edits to others.
@@ -75,6 +76,15 @@ const LISTENS: Duration = Duration::from_secs(2);
 
 /// How long a server of another make is given to write what it holds, before it is stopped.
 const SAVES: Duration = Duration::from_secs(2);
+
+/// A server that has said everything is looked at so often whether it still does something.
+const CALM: Duration = Duration::from_millis(200);
+
+/// It does not if it spends less processor time than this in that time, in nanoseconds.
+const CALM_NS: u64 = 2_000_000;
+
+/// So long it is waited for.
+const UNREST: Duration = Duration::from_secs(30);
 
 /// A server that is measured.
 #[derive(Debug)]
@@ -265,6 +275,22 @@ impl Target {
     pub fn meter(&self) -> Option<Meter> {
         let pid = self.pid().filter(|_| usage::is_told())?;
         Some(Meter::new(pid))
+    }
+
+    /// Returns when it has finished what it does beside, such as checkpoints; if that takes very
+    /// long, before.
+    pub async fn quiet(&self) {
+        sleep(CALM).await;
+        let (mut meter, started) = (self.meter(), now());
+        while let Some(meter) = &mut meter
+            && started.elapsed() < UNREST
+        {
+            meter.lap_ns();
+            sleep(CALM).await;
+            if meter.lap_ns() < CALM_NS {
+                break;
+            }
+        }
     }
 
     /// Its memory in RAM, in bytes: now, and at most so far; if this can be known.

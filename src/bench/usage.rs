@@ -57,6 +57,18 @@ pub fn own_thread_ns() -> u64 {
     schedstat("/proc/thread-self/schedstat".into()).unwrap_or(0)
 }
 
+/// Time that the threads of this process were on a processor, or waited for one, in nanoseconds;
+/// 0 where the system does not say.
+pub fn own_demand_ns() -> u64 {
+    let entries = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let both = entries.filter_map(|entry| {
+        let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
+        let fields = text.split_whitespace().take(2);
+        Some(fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>())
+    });
+    both.sum()
+}
+
 /// Whether this system tells what a process has used.
 pub fn is_told() -> bool {
     process_ticks(std::process::id()).is_some()

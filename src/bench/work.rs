@@ -77,6 +77,8 @@ pub struct Sizes {
     pub cold_changes: u64,
     /// Documents that are written to once.
     pub touched: usize,
+    /// How long the memory of these is watched once they may go, in seconds.
+    pub watched: f64,
     /// Commits that a client has missed.
     pub missed: u64,
     /// Clients that come back at once.
@@ -120,6 +122,7 @@ impl Sizes {
             idle: 10_000,
             cold_changes: 100_000,
             touched: 5_000,
+            watched: 8.0,
             missed: 3_600,
             returning: 100,
             kills: 10,
@@ -142,6 +145,7 @@ impl Sizes {
             idle: some(self.idle).max(10),
             cold_changes: many(self.cold_changes),
             touched: some(self.touched),
+            watched: (self.watched * part).max(0.5),
             missed: many(self.missed),
             returning: some(self.returning),
             kills: some(self.kills),
@@ -198,7 +202,7 @@ impl Found {
         if busy > BUSY {
             let percent = busy * 100.0;
             self.warnings.push(format!(
-                "clients were at work {percent:.0} % of their time: the server might do more"
+                "clients wanted {percent:.0} % of their processors: the server might do more"
             ));
         }
     }

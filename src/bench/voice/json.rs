@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use automerge::ChangeHash;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -127,7 +128,8 @@ impl JsonVoice {
             }
             let newest = self.newest.entry(writer).or_default();
             // A state with an edit in it has all earlier ones of the same writer.
-            new.extend((*newest + 1..=edit).map(|edit| edit_key(writer, edit)));
+            let earlier = *newest + 1..=edit;
+            new.extend(earlier.map(|edit| edit_key(&self.place.document, writer, edit)));
             *newest = edit.max(*newest);
         }
         new
@@ -233,7 +235,7 @@ impl Voice for JsonVoice {
         self.cells.insert(name, self.edits);
         // Without acknowledgements a client counts by itself.
         self.seq += i64::from(!self.acks);
-        Ok(edit_key(writer, self.edits))
+        Ok(edit_key(&self.place.document, writer, self.edits))
     }
 
     fn acked(&self) -> u64 {
@@ -267,8 +269,11 @@ impl Voice for JsonVoice {
     }
 }
 
-fn edit_key(writer: u32, edit: u64) -> EditKey {
-    u64::from(writer) << 40 | edit
+/// Edits of all documents of a run are counted together.
+fn edit_key(document: &str, writer: u32, edit: u64) -> EditKey {
+    let mut hasher = DefaultHasher::new();
+    (document, writer, edit).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn cell_name(writer: u32, key: u64) -> String {
@@ -346,13 +351,26 @@ mod tests {
             {"op":"add","path":"/w1k2","value":"2 .."},{"op":"add","path":"/w1k3","value":3},
             {"op":"add","path":"/other","value":{"a":[1,null,true]}}]}"#;
         let new = voice.hear(&text(patch)).unwrap();
-        assert_eq!(new, [edit_key(1, 1), edit_key(1, 2), edit_key(1, 3)]);
+        assert_eq!(new, [1, 2, 3].map(|edit| edit_key("s", 1, edit)));
         let state = r#"{"type":"snapshot","seq":4,"state":{"w1k4":4,"w0k1":1,"x":1.5}}"#;
-        assert_eq!(voice.hear(&text(state)).unwrap(), [edit_key(1, 4)]);
+        assert_eq!(voice.hear(&text(state)).unwrap(), [edit_key("s", 1, 4)]);
         let late = r#"{"type":"patch","store":"s","seq":4,"patch":[]}"#;
         assert_eq!(voice.hear(&text(late)).unwrap_err(), "seq 4 came after seq 4");
         let nack = r#"{"type":"nack","code":"stale","message":"no","id":"0-1"}"#;
         assert_eq!(voice.hear(&text(nack)).unwrap_err(), "refused: no (stale)");
+    }
+
+    #[test]
+    fn edits_of_two_documents_are_not_taken_for_each_other() {
+        let mut keys: Vec<_> = ["a", "b"]
+            .into_iter()
+            .flat_map(|document| (0..4).map(move |writer| (document, writer)))
+            .flat_map(|(document, writer)| (1..9).map(move |edit| edit_key(document, writer, edit)))
+            .collect();
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
     }
 
     #[test]

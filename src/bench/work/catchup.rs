@@ -44,7 +44,7 @@ pub(super) async fn run(
     let mut found = Found::default();
     let relay = Target::relay(&world.sources)?;
     for (clients, names) in [(1, ONE), (world.sizes.returning, MANY)] {
-        sleep(SETTLE).await;
+        target.quiet().await;
         let (mut meter, started) = (target.meter(), now());
         let coming = (0..clients).map(|n| {
             let number = u32::try_from(n).unwrap_or(0).saturating_add(2);

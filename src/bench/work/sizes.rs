@@ -1,9 +1,6 @@
 //! What an edit costs in documents of several sizes, with histories of several lengths.
 
-use std::time::Duration;
-
 use automerge::Automerge;
-use tokio::time::sleep;
 
 use super::{Found, World, column, new_document, us_each};
 use crate::bench::Outcome;
@@ -15,9 +12,6 @@ use crate::bench::voice::{Dialect, Place};
 
 /// Keys, or changes, of a small document.
 const SMALL: u64 = 1_000;
-
-/// How long a server that has said everything is left to finish what it does beside.
-const SETTLE: Duration = Duration::from_millis(300);
 
 /// Changes that come in one message, and what the figures of these are called.
 const BATCHES: [(u64, &str); 3] = [
@@ -69,7 +63,7 @@ async fn edits(world: &World, target: &Target, document: &str, doc: Automerge) -
     let mut found = Found::default();
     let count = world.sizes.large_edits.max(64);
     for (batch, what) in BATCHES {
-        sleep(SETTLE).await;
+        target.quiet().await;
         let mut meter = target.meter();
         for _ in 0..count / batch {
             remote.edit_and_wait(batch, patience).await?;
@@ -80,7 +74,7 @@ async fn edits(world: &World, target: &Target, document: &str, doc: Automerge) -
     drop(remote);
     let voice = Dialect::Json.voice(Place::new(ours, 1), Automerge::new(), target.copies);
     let mut local = target.open(Dialect::Json, ours, voice, patience).await?;
-    sleep(SETTLE).await;
+    target.quiet().await;
     let mut meter = target.meter();
     for _ in 0..count {
         local.edit_and_wait(1, patience).await?;

@@ -6,18 +6,16 @@ use tokio::time::sleep;
 
 use super::{Found, World, kib, mib, new_document, us_each};
 use crate::bench::figures::figure;
+use crate::bench::replica::prepared;
 use crate::bench::target::Target;
 use crate::bench::usage::Meter;
-use crate::bench::voice::Dialect;
+use crate::bench::voice::{Dialect, Place};
 use crate::bench::{Outcome, now};
 
 /// Time without sessions after which the server of this workload unloads, in milliseconds.
 pub(super) const IDLE_MS: u64 = 1_000;
 
-/// How long its memory may go on falling.
-const FALLING: Duration = Duration::from_secs(10);
-
-/// How often is looked whether it falls.
+/// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Each document gets a client, an edit, and is left.
@@ -34,7 +32,7 @@ pub(super) async fn run(dialect: Dialect, target: &Target, world: &World) -> Out
     let seconds = started.elapsed().as_secs_f64();
     let cpu_ns = meter.as_mut().map(Meter::lap_ns);
     let most = target.memory().map(|(_, most)| most);
-    let after = fallen(target).await;
+    let after = fallen(target, world.sizes.watched).await;
     let mut found =
         Found::with(vec![figure("documents touched", "1/s", documents as f64 / seconds)]);
     found.add("CPU per document", "us", us_each(cpu_ns, documents as u64));
@@ -52,22 +50,18 @@ pub(super) async fn run(dialect: Dialect, target: &Target, world: &World) -> Out
 
 async fn touch(dialect: Dialect, target: &Target, world: &World, name: &str) -> Outcome<()> {
     let document = if dialect == Dialect::Repo { new_document() } else { name.to_owned() };
-    let mut client = world.client(target, dialect, (&document, 0)).await?;
+    let voice = dialect.voice(Place::new(&document, 0), prepared(1)?, false);
+    let mut client = target.open(dialect, &document, voice, world.sizes.patience).await?;
     client.edit_and_wait(1, world.sizes.patience).await
 }
 
-/// The memory of the server when it no longer falls.
-async fn fallen(target: &Target) -> Option<u64> {
+/// The least memory of the server in the time after it has unloaded.
+async fn fallen(target: &Target, seconds: f64) -> Option<u64> {
     sleep(Duration::from_millis(2 * IDLE_MS)).await;
     let (started, mut least) = (now(), target.memory()?.0);
-    while started.elapsed() < FALLING {
+    while started.elapsed().as_secs_f64() < seconds {
         sleep(LOOK).await;
-        let (now_is, _) = target.memory()?;
-        // Less than a hundredth is noise.
-        if now_is > least - least / 100 {
-            return Some(now_is);
-        }
-        least = now_is;
+        least = least.min(target.memory()?.0);
     }
     Some(least)
 }
