@@ -17,6 +17,8 @@ pub struct Report {
     against: Option<String>,
     durability: Option<&'static str>,
     system: &'static str,
+    /// Whether the server's processor time and memory can be known.
+    costs: bool,
     /// Processors that this program may use.
     processors: usize,
     /// Whether everything was done and nothing was lost.
@@ -76,14 +78,15 @@ pub fn beside(figures: &[Figure], relay: &[Figure]) -> Vec<Entry> {
 }
 
 impl Report {
-    /// A report without sections.
-    pub fn new(against: Option<String>, durability: Option<&'static str>) -> Self {
+    /// A report without sections; `costs`: the server's processor time and memory can be known.
+    pub fn new(against: Option<String>, durability: Option<&'static str>, costs: bool) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION"),
             against,
             durability,
             system: std::env::consts::OS,
+            costs,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             passed: true,
             sections: Vec::new(),
@@ -99,7 +102,13 @@ impl Report {
             (None, None) => "a server of its own".to_owned(),
         };
         let ratio = "xN: so many times what a relay spends that only copies (see --help)";
-        format!("statehouse {version}, {server}; {system}, {processors} processors\n{ratio}")
+        let costs = match (&self.against, self.costs) {
+            (_, true) => "",
+            (Some(_), false) => "\nits CPU and memory: not known; with --pid, if it runs here",
+            (None, false) => "\nCPU and memory: not available on this system",
+        };
+        let first = format!("statehouse {version}, {server}; {system}, {processors} processors");
+        format!("{first}\n{ratio}{costs}")
     }
 
     /// Adds a section; one with a failure fails the report.
@@ -179,7 +188,7 @@ mod tests {
 
     #[test]
     fn one_failure_fails_the_report() {
-        let mut report = Report::new(None, Some("strict"));
+        let mut report = Report::new(None, Some("strict"), true);
         report.add(section(None));
         assert!(report.passed);
         report.add(section(Some("3 edits are lost".to_owned())));
@@ -189,5 +198,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!(json["sections"][0]["columns"][0]["figures"][0]["ratio"], 3.0);
         assert_eq!(json["passed"], false);
+        assert!(!report.head().contains("CPU"), "{}", report.head());
+        let elsewhere = Report::new(Some("ws://there".to_owned()), None, false).head();
+        assert!(elsewhere.contains("ws://there") && elsewhere.contains("--pid"), "{elsewhere}");
     }
 }

@@ -11,7 +11,7 @@ use statehouse::bench::report::Report;
 use statehouse::bench::target::{Durable, Elsewhere, Sources};
 use statehouse::bench::voice::Dialect;
 use statehouse::bench::work::{Sizes, Work, World};
-use statehouse::bench::{relay, run};
+use statehouse::bench::{relay, run, usage};
 use statehouse::ids::Secret;
 
 use super::{Failure, output};
@@ -112,7 +112,13 @@ impl Bench {
         }
         // Before any server is started, which inherits it.
         let _open_files = raise_open_files();
-        let report = runtime.block_on(self.measure())?;
+        let report = runtime.block_on(async {
+            tokio::select! {
+                report = self.measure() => report,
+                // What was started ends with what is dropped here, and its folders go.
+                _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".to_owned())),
+            }
+        })?;
         if self.json {
             output::print(&report.json().map_err(Failure::Failed)?)?;
         }
@@ -129,7 +135,8 @@ impl Bench {
         let works = self.works();
         let own = if self.durability == Durable::Strict { "strict" } else { "relaxed" };
         let durability = self.against.is_none().then_some(own);
-        let mut report = Report::new(self.against.clone(), durability);
+        let costs = usage::is_told() && (self.against.is_none() || self.pid.is_some());
+        let mut report = Report::new(self.against.clone(), durability, costs);
         let bar = Arc::new(progress(works.len()));
         if !self.json {
             output::print(&report.head())?;
