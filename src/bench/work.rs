@@ -200,9 +200,10 @@ impl Found {
 
     fn warn_if_busy(&mut self, busy: f64) {
         if busy > BUSY {
-            let percent = busy * 100.0;
+            // Threads that wait for each other's processor count twice.
+            let percent = busy.min(1.0) * 100.0;
             self.warnings.push(format!(
-                "clients wanted {percent:.0} % of their processors: the server might do more"
+                "clients wanted {percent:.0} % of their processors: more might be possible"
             ));
         }
     }
