@@ -16,7 +16,7 @@
 //! - [`server`]: sockets, configuration.
 //! - [`manager`]: the library surface for one embedded workspace.
 //!
-//! Beside them stands [`bench`], clients that measure a server over its sockets.
+//! Beside them stands [`mod@bench`], clients that measure a server over its sockets.
 //!
 //! A module imports only those above it in this list; `ids` and `limits` are open to all. The
 //! first four are pure: they await nothing, read no clock, open no file, draw no random number.
