@@ -14,6 +14,7 @@ pub mod codes;
 pub mod cursor;
 pub mod json;
 pub mod repo;
+pub mod schema;
 mod tagged;
 
 use std::borrow::Cow;

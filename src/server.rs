@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod asyncapi;
 pub mod auth;
 mod buffered;
 mod caller;
@@ -374,6 +375,8 @@ fn router(seats: Seats) -> Router {
         .route("/v1/workspaces/{workspace}", get(listing::serve))
         .route("/v1/tickets", post(tickets::serve))
         .route("/openapi.json", get(openapi::serve))
+        .route("/asyncapi.json", get(asyncapi::serve))
+        .route("/messages.schema.json", get(asyncapi::serve_schema))
         .nest("/v1/workspaces/{workspace}", workspace)
         .fallback(async || {
             Problem::new(

@@ -46,6 +46,21 @@ impl FromRequestParts<Seats> for Caller {
     }
 }
 
+/// Who asks for what everybody may have, at the same rate as for the rest.
+#[derive(Debug)]
+pub(super) struct Stranger;
+
+impl FromRequestParts<Seats> for Stranger {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        if let Some(Address(address)) = parts.extensions.get() {
+            seats.rates.request(*address).map_err(Problem::too_often)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// Who comes to a workspace, and may still have to say who he is.
 #[derive(Debug)]
 pub(super) struct Visitor {
@@ -58,9 +73,7 @@ impl FromRequestParts<Seats> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        if let Some(Address(address)) = parts.extensions.get() {
-            seats.rates.request(*address).map_err(Problem::too_often)?;
-        }
+        let Stranger = Stranger::from_request_parts(parts, seats).await?;
         let workspace = named(parts, seats, "workspace").await?.parse().map_err(bad_name)?;
         if !seats.rules.origins.allow(&parts.headers) {
             return Err(Problem::bad_origin());

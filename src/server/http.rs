@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use super::Seats;
 use super::caller::{Caller, Named};
-use super::problem::{PROBLEM, Problem, ReadProblems, WriteProblems};
+use super::problem::{BodyProblems, PROBLEM, Problem, ReadProblems, WriteProblems};
 use crate::hub::host::blocking;
 use crate::ids::{Seq, StoreName};
 use crate::json::{Json, JsonOp, JsonPatch, Pointer};
@@ -254,6 +254,7 @@ async fn written(seats: &Seats, value: Json) -> Result<String, Problem> {
             )
         ),
         WriteProblems,
+        BodyProblems,
     ),
 )]
 pub(super) async fn patch(
@@ -307,6 +308,7 @@ pub(super) async fn patch(
             )
         ),
         WriteProblems,
+        BodyProblems,
     ),
 )]
 pub(super) async fn put(

@@ -28,12 +28,15 @@ struct Entry {
     automerge_url: String,
     persistent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     seq: Option<u64>,
     /// The Automerge heads, in hex, sorted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     heads: Option<Vec<String>>,
     /// The length of the state as compact JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     bytes: Option<usize>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unavailable: bool,

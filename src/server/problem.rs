@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::openapi::{self, Content, RefOr, ResponseBuilder};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{self, Content, HeaderBuilder, Object, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::document::DocumentError;
@@ -173,15 +174,29 @@ pub(super) struct ReadProblems;
 /// How writing goes wrong.
 pub(super) struct WriteProblems;
 
-const UNABLE: &str = "`unavailable`, `not-saved`, `shutting-down`";
+/// How it goes wrong to take the body of a request.
+pub(super) struct BodyProblems;
+
+/// How making a ticket goes wrong.
+pub(super) struct TicketProblems;
+
+/// A status, and what it means where it is given.
+type Meaning = (u16, &'static str);
+
+const UNKNOWN: Meaning = (401, "`unauthorized`, `expired`, `revoked`");
+const TOO_OFTEN: Meaning = (429, "`too-many-requests`, `too-many`");
+const FAULT: Meaning = (500, "`internal`: the server is at fault");
 
 impl IntoResponses for ReadProblems {
     fn responses() -> Described {
         described(&[
-            (400, "the request cannot be read"),
-            (403, "`bad-origin`"),
-            (404, "`no-store`, or nothing there"),
-            (503, UNABLE),
+            (400, "`bad-name`, `bad-query`, `bad-header`"),
+            UNKNOWN,
+            (403, "`bad-origin`, `forbidden`"),
+            (404, "`no-store`, `no-such-value`, `no-such-version`"),
+            TOO_OFTEN,
+            FAULT,
+            (503, "`unavailable`, `shutting-down`"),
         ])
     }
 }
@@ -189,27 +204,58 @@ impl IntoResponses for ReadProblems {
 impl IntoResponses for WriteProblems {
     fn responses() -> Described {
         described(&[
-            (400, "not understood"),
-            (403, "`bad-origin`"),
+            (400, "`bad-name`, `bad-query`, `bad-header`, `bad-message`, `bad-patch`"),
+            UNKNOWN,
+            (403, "`bad-origin`, `forbidden`"),
             (404, "`no-store`, `no-such-value`"),
-            (408, "`request-timeout`"),
             (409, "`test-failed`"),
             (412, "`precondition-failed`, `stale`"),
-            (413, "beyond a size"),
-            (415, "`unsupported-media-type`"),
-            (422, "not applicable, or beyond a limit"),
-            (429, "`too-many`"),
-            (503, UNABLE),
+            (413, "`too-large`, `too-many-ops`"),
+            (422, "not applicable, or beyond a limit: `bad-path`, `too-deep` and others"),
+            TOO_OFTEN,
+            FAULT,
+            (503, "`unavailable`, `not-saved`, `shutting-down`"),
+        ])
+    }
+}
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> Described {
+        described(&[(408, "`request-timeout`"), (415, "`unsupported-media-type`")])
+    }
+}
+
+impl IntoResponses for TicketProblems {
+    fn responses() -> Described {
+        described(&[
+            UNKNOWN,
+            (404, "`no-such-resource`: nobody is asked who he is"),
+            TOO_OFTEN,
+            FAULT,
+            (503, "`shutting-down`"),
         ])
     }
 }
 
 type Described = BTreeMap<String, RefOr<openapi::Response>>;
 
-fn described(problems: &[(u16, &str)]) -> Described {
-    let problem = |(status, description): &(u16, &str)| {
+fn described(problems: &[Meaning]) -> Described {
+    let problem = |(status, meaning): &Meaning| {
         let body = Content::new(Some(openapi::Ref::from_schema_name("Problem")));
-        let answer = ResponseBuilder::new().description(*description).content(PROBLEM, body);
+        let answer = ResponseBuilder::new().description(*meaning).content(PROBLEM, body);
+        let text = |about: &str| {
+            let schema = Object::with_type(Type::String);
+            HeaderBuilder::new().schema(Some(schema)).description(Some(about)).build()
+        };
+        let answer = match status {
+            401 => answer.header("WWW-Authenticate", text("`Bearer`")),
+            415 => answer
+                .header("Accept-Patch", text("what a patch may be"))
+                .header("Accept", text("what a body may be"))
+                .header("Accept-Encoding", text("`identity`")),
+            429 | 503 => answer.header("Retry-After", text("in seconds")),
+            _ => answer,
+        };
         (status.to_string(), answer.build().into())
     };
     problems.iter().map(problem).collect()
@@ -265,5 +311,41 @@ mod tests {
             (503, "unavailable"),
         ];
         assert_eq!(table, expected);
+    }
+
+    /// Whether reading can be refused for this reason: all that an edit does not have to be.
+    fn meets_readers(refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::BadMessage(_)
+            | Refusal::NoStore
+            | Refusal::Forbidden
+            | Refusal::Unavailable(_)
+            | Refusal::NotSaved(_)
+            | Refusal::NoProgress
+            | Refusal::TooMany(_)
+            | Refusal::ShuttingDown
+            | Refusal::Document(DocumentError::NoProgress | DocumentError::Diverged) => true,
+            Refusal::Stale
+            | Refusal::Unmet
+            | Refusal::Patch(_)
+            | Refusal::Json(_)
+            | Refusal::Document(_)
+            | Refusal::ActorTaken(_)
+            | Refusal::Replaced
+            | Refusal::NotAnObject => false,
+        }
+    }
+
+    /// Clients are generated from the description: they know of no status that is not in it.
+    #[test]
+    fn every_status_of_a_refusal_is_described() {
+        let (reading, writing) = (ReadProblems::responses(), WriteProblems::responses());
+        for refusal in codes::every_refusal() {
+            let (status, code) = answered(&refusal);
+            assert!(writing.contains_key(&status.to_string()), "{status} {code}");
+            if meets_readers(&refusal) {
+                assert!(reading.contains_key(&status.to_string()), "{status} {code}");
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
+use crate::contract;
 use crate::server::Server;
 
 pub(crate) const JSON: &str = "application/json";
@@ -45,13 +46,17 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
-        let mut request = self.client.request(method, self.url(path)).body(body.into());
+        let url = self.url(path);
+        let mut request = self.client.request(method.clone(), &url).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+        let path = response.url().path().to_owned();
+        let answer = Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() };
+        contract::holds(method.as_str(), &path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

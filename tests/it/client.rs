@@ -11,6 +11,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::contract;
+
 /// How long a message that must come may take; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -131,7 +133,9 @@ impl Socket {
             return match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let value = serde_json::from_str(&text);
-                    Heard::Json(value.unwrap_or_else(|error| panic!("{error}: {text}")))
+                    let value = value.unwrap_or_else(|error| panic!("{error}: {text}"));
+                    contract::is_heard(&value);
+                    Heard::Json(value)
                 }
                 Some(Ok(Message::Pong(_))) => Heard::Pong,
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,

@@ -19,6 +19,7 @@ mod bombs;
 mod burst;
 mod cli;
 mod client;
+mod contract;
 mod crdt;
 mod decay;
 mod doctor;

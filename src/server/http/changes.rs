@@ -24,6 +24,7 @@ pub(in crate::server) struct Page {
     seq: u64,
     /// Where to go on, if there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next: Option<u64>,
 }
 
