@@ -81,7 +81,10 @@ pub(super) async fn serve(
     // The browser's own word is newer than that in the address, which stays the same.
     let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let held = last.or(query.last.as_deref()).map(Positions::read).unwrap_or_default();
-    let mut view = View::new(query.path, query.format);
+    let store = query.stores.iter().flatten().next().map_or("", StoreName::as_str);
+    let run = u128::from_be_bytes(caller.seats.hub.host().random());
+    let view = View::new(query.path, query.format);
+    let mut view = view.named(format!("{}/{store}", caller.workspace), format!("{run:032x}"));
     let held = view.prepare(&caller, held).await?;
 
     let outbox = Arc::new(Outbox::new(caller.seats.rules.outbox_bytes_max, Tongue::Json));
@@ -157,7 +160,8 @@ impl Feed {
     async fn next(&mut self) -> Option<Bytes> {
         if self.stage == Stage::New {
             self.stage = Stage::Open;
-            return Some(format!("retry: {}\n\n", limits::EVENT_RETRY_MS).into());
+            let greeting = self.view.greeting();
+            return Some(format!("retry: {}\n\n{greeting}", limits::EVENT_RETRY_MS).into());
         }
         loop {
             if let Some(handed) = self.handed.take() {
@@ -221,6 +225,10 @@ impl Feed {
         }
         let event = event?;
         let id = self.positions.id();
+        if self.view.is_over() {
+            self.waiting.clear();
+            self.stage = Stage::Over;
+        }
         Some(event.written(id.as_deref()).into())
     }
 

@@ -180,12 +180,19 @@ async fn an_ag_ui_client_gets_the_events_of_its_protocol() {
     let api = Api::of(&server, "w");
     set(&api, "a", json!({"n": 1})).await;
     let mut stream = Stream::open(&api, "stores=a&format=ag-ui", None).await;
+    let started = stream.expect("message").await;
+    let (thread, run) = (&started["threadId"], &started["runId"]);
+    let expected = json!({
+        "type": "RUN_STARTED", "threadId": "w/a", "runId": run, "protocolVersion": "1.0",
+    });
+    assert_eq!(started, expected);
     let snapshot = stream.expect("message").await;
     assert_eq!(snapshot, json!({"type": "STATE_SNAPSHOT", "snapshot": {"n": 1}}));
     set(&api, "a?path=/n", json!(2)).await;
     let delta = json!([{"op": "replace", "path": "/n", "value": 2}]);
     assert_eq!(stream.expect("message").await, json!({"type": "STATE_DELTA", "delta": delta}));
-    assert!(server_ends_it(server, stream).await.is_none(), "it has no word for the end");
+    let finished = json!({"type": "RUN_FINISHED", "threadId": thread, "runId": run});
+    assert_eq!(server_ends_it(server, stream).await.unwrap().data, finished);
     let server = Server::start();
     let api = Api::of(&server, "w");
     for bad in ["format=ag-ui", "stores=a,b&format=ag-ui", "format=x", "stores=,", "path=x"] {

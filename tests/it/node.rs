@@ -184,3 +184,18 @@ fn one_session_speaks_both_dialects() {
     assert_orderly(&facts);
     assert_eq!((&facts["edits"], &facts["kept"]), (&json!(150), &json!(150)));
 }
+
+#[test]
+fn the_events_of_ag_ui_are_those_that_its_schemas_have() {
+    if !available("ag-ui.mjs") {
+        return;
+    }
+    let facts = facts("ag-ui.mjs", &mut Server::start());
+    assert_orderly(&facts);
+    assert_eq!(facts["types"], json!(["RUN_STARTED", "STATE_DELTA", "STATE_SNAPSHOT"]));
+    assert_eq!(facts["start"], json!(null), "what is not there is shown as null");
+    assert_eq!(
+        (&facts["whole"][0], &facts["whole"][1]),
+        (&json!("RUN_STARTED"), &json!("STATE_SNAPSHOT"))
+    );
+}

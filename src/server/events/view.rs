@@ -20,6 +20,9 @@ use crate::server::http;
 use crate::server::problem::Problem;
 use crate::workspace::Delivery;
 
+/// The version of AG-UI that is spoken.
+const AG_UI_VERSION: &str = "1.0";
+
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event {
@@ -56,6 +59,16 @@ pub(super) struct View {
     /// `None`: the whole.
     place: Option<Place>,
     format: Format,
+    run: Run,
+}
+
+/// What a stream is in AG-UI: a run of an agent, which begins, and ends once.
+#[derive(Debug, Default)]
+struct Run {
+    /// Names what is followed, the same in every run.
+    thread: String,
+    id: String,
+    is_over: bool,
 }
 
 /// A view of one place.
@@ -98,8 +111,10 @@ enum PlaceMessage<'a> {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 enum AgUiEvent<'a> {
+    RunStarted { thread_id: &'a str, run_id: &'a str, protocol_version: &'static str },
+    RunFinished { thread_id: &'a str, run_id: &'a str },
     StateSnapshot { snapshot: &'a Json },
     StateDelta { delta: &'a JsonPatch },
     RunError { message: String, code: &'static str },
@@ -108,7 +123,30 @@ enum AgUiEvent<'a> {
 impl View {
     pub(super) fn new(path: Option<Pointer>, format: Format) -> Self {
         let place = path.map(|path| Place { path, states: BTreeMap::new(), lost: false });
-        Self { place, format }
+        Self { place, format, run: Run::default() }
+    }
+
+    /// The same, for dialects in which a stream has a name.
+    pub(super) fn named(mut self, thread: String, id: String) -> Self {
+        self.run = Run { thread, id, is_over: false };
+        self
+    }
+
+    /// The first event, where the dialect has one.
+    pub(super) fn greeting(&self) -> String {
+        let Run { thread, id, .. } = &self.run;
+        let started = AgUiEvent::RunStarted {
+            thread_id: thread,
+            run_id: id,
+            protocol_version: AG_UI_VERSION,
+        };
+        let event = (self.format == Format::AgUi).then(|| event(None, &started)).flatten();
+        event.map(|event| event.written(None)).unwrap_or_default()
+    }
+
+    /// Whether the last event has been shown: the dialect has no word for what comes after it.
+    pub(super) fn is_over(&self) -> bool {
+        self.run.is_over
     }
 
     /// Reads the states that a reader who comes again already has; returns where it stands in
@@ -142,6 +180,8 @@ impl View {
     /// The event that shows this, if it shows anything.
     pub(super) fn event(&mut self, outgoing: &Outgoing) -> Option<Event> {
         let delivery = outgoing.delivery();
+        self.run.is_over |=
+            self.format == Format::AgUi && matches!(delivery, Delivery::Error { .. });
         match (&mut self.place, self.format) {
             (None, Format::Socket) => as_it_is(outgoing),
             (Some(place), Format::Socket) => match delivery {
@@ -158,12 +198,22 @@ impl View {
         }
     }
 
-    /// The last event, where the dialect has one.
+    /// The last event.
     pub(super) fn goodbye(&self, closing: Closing) -> Option<axum::body::Bytes> {
         let Closing { code, reason } = closing;
-        let message = PlaceMessage::Close { code, reason };
-        let event = (self.format == Format::Socket).then(|| event(Some("close"), &message));
-        event.flatten().map(|event| event.written(None).into())
+        let Run { thread, id, is_over } = &self.run;
+        let event = match self.format {
+            Format::Socket => event(Some("close"), &PlaceMessage::Close { code, reason }),
+            Format::AgUi if *is_over => None,
+            // Nothing is wrong: the client comes again by itself.
+            Format::AgUi if closing == Closing::RESTART => {
+                event(None, &AgUiEvent::RunFinished { thread_id: thread, run_id: id })
+            }
+            Format::AgUi => {
+                event(None, &AgUiEvent::RunError { message: reason.to_owned(), code: reason })
+            }
+        };
+        event.map(|event| event.written(None).into())
     }
 }
 

@@ -122,3 +122,27 @@ fn absence_and_null_are_told_apart() {
     assert_eq!(data(json!({"a": null})), Some(Value::Null));
     assert_eq!(data(json!({})), None);
 }
+
+#[test]
+fn a_run_of_ag_ui_ends_once() {
+    let shown = |event: Option<axum::body::Bytes>| {
+        let text = String::from_utf8(event?.to_vec()).unwrap();
+        let data = text.strip_prefix("data: ").unwrap();
+        Some(serde_json::from_str::<Value>(data).unwrap())
+    };
+    let run = || view("", Format::AgUi).named("w/s".to_owned(), "7".to_owned());
+    let finished = json!({"type": "RUN_FINISHED", "threadId": "w/s", "runId": "7"});
+    assert_eq!(shown(run().goodbye(Closing::RESTART)), Some(finished));
+    let failed = json!({"type": "RUN_ERROR", "message": "expired", "code": "expired"});
+    assert_eq!(shown(run().goodbye(Closing::EXPIRED)), Some(failed));
+
+    let mut run = run();
+    let refusal = crate::workspace::Refusal::NoStore;
+    let refused = run.event(&Outgoing::new(Delivery::Error { store: None, refusal })).unwrap();
+    let expected = json!({
+        "type": "RUN_ERROR", "message": "there is no such store", "code": "no-store",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&refused.data).unwrap(), expected);
+    assert!(run.is_over() && run.goodbye(Closing::RESTART).is_none(), "there is nothing after it");
+    assert!(view("", Format::Socket).greeting().is_empty());
+}
