@@ -12,6 +12,8 @@ mod serve;
 mod show;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod token;
 mod transfer;
 

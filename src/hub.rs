@@ -20,6 +20,7 @@ mod save;
 #[cfg(test)]
 mod tests;
 mod turn;
+pub(crate) mod walk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,7 @@ pub use deliver::{Channel, Outgoing};
 pub use fire::{BoxError, Fired, Handler, Watch, WatchOptions, depth};
 pub use host::{Host, Machine};
 pub use meter::Meter;
+pub use walk::TARGET as WALK;
 
 use crate::hub::directory::{Directory, Lease};
 use crate::hub::read::Reader;
@@ -203,7 +205,8 @@ impl Hub {
         // The lease is held to the end: the workspace stays loaded while an answer is awaited.
         let lease = self.lease(workspace)?;
         let (reply, answer) = oneshot::channel();
-        send(lease.mailbox(), Message::Ask { ask, rights, reply }).await?;
+        let span = tracing::Span::current();
+        send(lease.mailbox(), Message::Ask { ask, rights, reply, span }).await?;
         answer.await.map_err(|_gone| HubError::Closed)?
     }
 
@@ -334,7 +337,8 @@ impl Attached {
         let room = Arc::clone(&self.room).acquire_many_owned(parts).await;
         let burden = Burden::new(room.map_err(|_closed| HubError::Closed)?);
         let session = self.session;
-        send(self.lease.mailbox(), Message::Say { session, request, burden }).await
+        let span = walk::message(bytes);
+        send(self.lease.mailbox(), Message::Say { session, request, burden, span }).await
     }
 
     /// Says that what was delivered to the client has been thrown away, because it was too slow

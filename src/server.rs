@@ -22,6 +22,7 @@ mod rates;
 pub(crate) mod socket;
 mod tickets;
 pub(crate) mod tongue;
+mod trace;
 mod webhooks;
 pub mod wire;
 
@@ -390,6 +391,7 @@ fn router(seats: Seats) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
         })
         .layer(middleware::from_fn_with_state(seats.clone(), cors::guard))
+        .layer(middleware::from_fn(trace::walk))
         .with_state(seats)
 }
 

@@ -13,8 +13,12 @@ use statehouse::storage::sqlite::SqliteLog;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+#[cfg(feature = "otel")]
+use super::telemetry;
 use super::{Failure, output};
 
 /// The configuration that is read if it is there and no other is asked for.
@@ -84,7 +88,11 @@ pub(super) enum LogFormat {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        start_logs(self.log_format, &self.log)?;
+        #[cfg(feature = "otel")]
+        let (traces, more) = telemetry::start()?.unzip();
+        #[cfg(not(feature = "otel"))]
+        let more = None;
+        start_logs(self.log_format, &self.log, more)?;
         let (config, ..) = self.settings.read()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -95,6 +103,8 @@ impl Serve {
             // What still hangs on the disk would hold the end up for as long.
             runtime.shutdown_background();
         }
+        #[cfg(feature = "otel")]
+        traces.into_iter().for_each(telemetry::Traces::end);
         served
     }
 }
@@ -204,8 +214,16 @@ impl Signals {
     }
 }
 
+/// Who else is told of what is logged.
+pub(super) type MoreLogs = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Logs go to standard error; standard output says where the server listens, and nothing else.
-pub(super) fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure> {
+/// `more` is told of what happens too, whatever the filter is.
+pub(super) fn start_logs(
+    format: LogFormat,
+    filter: &str,
+    more: Option<MoreLogs>,
+) -> Result<(), Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--log {filter}: {error}"));
     let mut wanted = EnvFilter::try_new(filter).map_err(|error| wrong(&error))?;
     // Whatever is asked for: at its most talkative this library prints what clients say.
@@ -218,11 +236,18 @@ pub(super) fn start_logs(format: LogFormat, filter: &str) -> Result<(), Failure>
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr);
-    if json {
-        logs.json().flatten_event(true).init();
-    } else {
-        logs.init();
-    }
+    let Some(more) = more else {
+        // One filter for all is the cheapest: what is not wanted costs one comparison.
+        let logs = tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr);
+        if json {
+            logs.json().flatten_event(true).init();
+        } else {
+            logs.init();
+        }
+        return Ok(());
+    };
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = if json { logs.json().flatten_event(true).boxed() } else { logs.boxed() };
+    tracing_subscriber::registry().with(more).with(logs.with_filter(wanted)).init();
     Ok(())
 }

@@ -83,7 +83,7 @@ pub(super) struct Sim {
 impl Sim {
     pub(super) fn run(self) -> Result<(), Failure> {
         if let Some(filter) = &self.log {
-            start_logs(LogFormat::Text, filter)?;
+            start_logs(LogFormat::Text, filter, None)?;
         }
         let setup = self.setup()?;
         let changes = Changes {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::hub::calls::NewCalls;
-use crate::hub::{Host, Meter, panic_text};
+use crate::hub::{Host, Meter, panic_text, walk};
 use crate::ids::{StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::{AppendTo, ChangeLog, StorageError};
@@ -29,6 +30,8 @@ pub(super) struct Job {
     /// When it was made, by [`Host::passed`].
     made: Duration,
     reply: oneshot::Sender<Failed>,
+    /// The turn that it was made in.
+    span: Span,
 }
 
 impl Job {
@@ -39,7 +42,8 @@ impl Job {
         reply: oneshot::Sender<Failed>,
     ) -> Self {
         let to = |append| AppendTo { workspace: workspace.clone(), append };
-        Self { appends: appends.into_iter().map(to).collect(), made, reply }
+        let appends = appends.into_iter().map(to).collect();
+        Self { appends, made, reply, span: Span::current() }
     }
 }
 
@@ -138,18 +142,20 @@ impl Press {
     fn save(&self, jobs: Vec<Job>) {
         let mut batch = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
+        let mut causes = Vec::new();
         for job in jobs {
             let stores: Vec<StoreName> =
                 job.appends.iter().map(|to| to.append.store.clone()).collect();
             batch.extend(job.appends);
             replies.push((stores, job.made, job.reply));
+            causes.extend(Some(job.span).filter(|span| !span.is_disabled()));
         }
+        let commits = batch.iter().map(|to| to.append.commits.len()).sum();
         let began = self.host.passed();
-        let results = append(&*self.log, &batch);
+        let results = walk::save(&causes, commits).in_scope(|| append(&*self.log, &batch));
         let ended = self.host.passed();
         // Also of what failed: it may have happened.
         self.calls.add(&batch);
-        let commits = batch.iter().map(|to| to.append.commits.len()).sum();
         self.meter.transaction(commits, ended.saturating_sub(began));
         let mut results = batch.iter().zip(results);
         for (stores, made, reply) in replies {

@@ -15,13 +15,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::Span;
 
 use crate::hub::deliver::{Channel, Channels};
 use crate::hub::directory::{Lease, Slot};
 use crate::hub::fire::{Handler, Watch, WatchOptions, Watchers};
 use crate::hub::read::Opened;
 use crate::hub::save::{Job, Work};
-use crate::hub::{Attached, HubError, Phase, Shared, panic_text};
+use crate::hub::{Attached, HubError, Phase, Shared, panic_text, walk};
 use crate::ids::{SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use crate::protocol::codes;
@@ -52,6 +53,7 @@ pub(super) enum Message {
         session: SessionId,
         request: Request,
         burden: Burden,
+        span: Span,
     },
     Resync {
         session: SessionId,
@@ -69,6 +71,7 @@ pub(super) enum Message {
         ask: Ask,
         rights: Arc<Rights>,
         reply: Reply<Answer>,
+        span: Span,
     },
     Watch {
         pattern: Pattern,
@@ -108,14 +111,16 @@ pub(super) struct Task {
     runner: Option<JoinHandle<()>>,
     /// Saves that the writer has no room for yet, in order.
     unsent: VecDeque<Job>,
-    /// What the log was asked; each brings one input.
-    asked: FuturesUnordered<BoxFuture<'static, Input>>,
+    /// What the log was asked; each brings one input, and the turn that asked for it.
+    asked: FuturesUnordered<BoxFuture<'static, (Input, Span)>>,
+    /// Of what the turn that is being gathered takes; empty where nobody collects spans.
+    causes: Vec<Span>,
 }
 
 /// What woke the task.
 enum Event {
     Message(Message),
-    Answered(Input),
+    Answered(Input, Span),
     Idle,
     Stopping,
 }
@@ -143,6 +148,7 @@ impl Task {
             runner: None,
             unsent: VecDeque::new(),
             asked: FuturesUnordered::new(),
+            causes: Vec::new(),
         }
     }
 
@@ -150,7 +156,10 @@ impl Task {
         loop {
             match self.next().await {
                 Event::Message(message) => self.turn_with(message).await,
-                Event::Answered(input) => self.turn(vec![input]).await,
+                Event::Answered(input, span) => {
+                    self.note_cause(span);
+                    self.turn(vec![input]).await;
+                }
                 Event::Idle => {
                     if self.shared.directory.unload(&self.id, &self.slot) {
                         self.watchers.close();
@@ -175,7 +184,7 @@ impl Task {
                 _stopping = self.phase.wait_for(|phase| *phase != Phase::Running) => {
                     return Event::Stopping;
                 }
-                Some(input) = self.asked.next() => return Event::Answered(input),
+                Some((input, span)) = self.asked.next() => return Event::Answered(input, span),
                 permit = self.shared.writer.room(), if !self.unsent.is_empty() => {
                     send_first(permit, &mut self.unsent);
                 }
@@ -242,12 +251,14 @@ impl Task {
     /// One turn: these inputs and what else waits, and then what follows from it.
     async fn turn(&mut self, mut inputs: Vec<Input>) {
         self.gather(&mut inputs);
+        let span = walk::turn(&std::mem::take(&mut self.causes), inputs.len());
         while !inputs.is_empty() {
-            let Some(effects) = self.handle(std::mem::take(&mut inputs)) else {
+            let taken = std::mem::take(&mut inputs);
+            let Some(effects) = span.in_scope(|| self.handle(taken)) else {
                 return self.abandon().await;
             };
             for effect in effects {
-                self.carry_out(effect, &mut inputs);
+                span.in_scope(|| self.carry_out(effect, &mut inputs));
             }
         }
         let idle = self.is_idle();
@@ -259,7 +270,8 @@ impl Task {
     /// Adds what waits, answers of the log first, up to the limit of a turn.
     fn gather(&mut self, inputs: &mut Vec<Input>) {
         while inputs.len() < limits::TURN_INPUTS_MAX {
-            if let Some(Some(input)) = self.asked.next().now_or_never() {
+            if let Some(Some((input, span))) = self.asked.next().now_or_never() {
+                self.note_cause(span);
                 inputs.push(input);
             } else if let Ok(message) = self.mailbox.try_recv() {
                 self.admit(message, inputs);
@@ -274,6 +286,12 @@ impl Task {
                 Input::Checkpointed { done, .. } => self.shared.meter.checkpointed(*done),
                 _ => {}
             }
+        }
+    }
+
+    fn note_cause(&mut self, span: Span) {
+        if !span.is_disabled() {
+            self.causes.push(span);
         }
     }
 
@@ -311,7 +329,8 @@ impl Task {
                 }
             }
             // What a session said before it was closed is not heard after.
-            Message::Say { session, request, burden } if self.channels.contains(session) => {
+            Message::Say { session, request, burden, span } if self.channels.contains(session) => {
+                self.note_cause(span);
                 inputs.push(Input::Say { session, request, burden });
             }
             Message::Resync { session, missed } if self.channels.contains(session) => {
@@ -327,7 +346,8 @@ impl Task {
                     inputs.push(Input::Detach { session });
                 }
             }
-            Message::Ask { ask, rights, reply } => {
+            Message::Ask { ask, rights, reply, span } => {
+                self.note_cause(span);
                 self.tickets_given = self.tickets_given.saturating_add(1);
                 let ticket = Ticket(self.tickets_given);
                 self.tickets.insert(ticket, reply);
@@ -389,7 +409,7 @@ impl Task {
                     None => self.unsent.clear(),
                 }
             }
-            let Some(input) = self.asked.next().await else { break };
+            let Some((input, _)) = self.asked.next().await else { break };
             if let Input::Saved { save, .. } = input {
                 self.slot.note_saved(save, Vec::new());
             }
@@ -423,19 +443,19 @@ impl Task {
             Effect::Load { store } => {
                 let rules = Arc::clone(&self.shared.config.workspace);
                 let load = self.shared.reader.clone().load(self.id.clone(), store.clone(), rules);
-                self.asked.push(load.map(|result| Input::Loaded { store, result }).boxed());
+                self.await_input(load.map(|result| Input::Loaded { store, result }));
             }
             Effect::Recall { store, id } => {
                 let reader = self.shared.reader.clone();
                 let recall = reader.recall(self.id.clone(), store.clone(), id.clone());
-                self.asked.push(recall.map(|found| Input::Recalled { store, id, found }).boxed());
+                self.await_input(recall.map(|found| Input::Recalled { store, id, found }));
             }
             Effect::Checkpoint { store } => {
                 let reader = self.shared.reader.clone();
                 let rules = Arc::clone(&self.shared.config.workspace);
                 let now = self.shared.config.host.now();
                 let made = reader.checkpoint(self.id.clone(), store.clone(), rules, now);
-                self.asked.push(made.map(|done| Input::Checkpointed { store, done }).boxed());
+                self.await_input(made.map(|done| Input::Checkpointed { store, done }));
             }
         }
     }
@@ -456,7 +476,13 @@ impl Task {
             let failed = saved.await.unwrap_or_else(|_gone| stores.into_iter().map(gone).collect());
             Input::Saved { save, failed }
         };
-        self.asked.push(answered.boxed());
+        self.await_input(answered);
+    }
+
+    /// Waits for what the log answers, beside all else.
+    fn await_input(&mut self, answer: impl Future<Output = Input> + Send + 'static) {
+        let span = Span::current();
+        self.asked.push(answer.map(|input| (input, span)).boxed());
     }
 
     /// Finishes what was begun, as far as there is time for it, and closes the sessions.
@@ -491,7 +517,8 @@ impl Task {
                 if let Some(permit) = self.shared.writer.room().await {
                     permit.send(Work::Save(job));
                 }
-            } else if let Some(input) = self.asked.next().await {
+            } else if let Some((input, span)) = self.asked.next().await {
+                self.note_cause(span);
                 self.turn(vec![input]).await;
             } else {
                 break;

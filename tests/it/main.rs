@@ -35,6 +35,8 @@ mod listing;
 mod memory;
 mod metrics;
 mod node;
+#[cfg(feature = "otel")]
+mod otel;
 mod patches;
 mod rates;
 mod readme;
