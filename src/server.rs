@@ -52,12 +52,12 @@ use crate::storage::ChangeLog;
 use crate::workspace::WorkspaceConfig;
 use admin::Desk;
 use auth::{Auth, AuthError, Entry};
-use caller::Visitor;
+use caller::{Comer, Line, Visitor};
 use config::Config;
 use metrics::{Metrics, SocketMeter};
 use origin::Origins;
 use problem::Problem;
-use rates::{Address, Rates};
+use rates::Rates;
 use socket::{Patience, Seat};
 use tongue::{ServerName, Tongue};
 use webhooks::Webhooks;
@@ -413,10 +413,8 @@ impl FromRequestParts<Seats> for Door {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        let visitor = Visitor::from_request_parts(parts, seats).await?;
-        if let Some(Address(address)) = parts.extensions.get() {
-            seats.rates.socket(*address).map_err(Problem::too_often)?;
-        }
+        let comer = Comer::from_request_parts(parts, seats).await?;
+        let Line = Line::from_request_parts(parts, seats).await?;
         let named = caller::subprotocols(&parts.headers).any(|offered| offered == SUBPROTOCOL);
         let upgrade = parts.extensions.get().cloned();
         let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;
@@ -431,6 +429,8 @@ impl FromRequestParts<Seats> for Door {
             let detail = "the socket is not known";
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
         };
+        // Last of all: a ticket is gone when it is shown.
+        let visitor = comer.shows(parts, seats).await?;
         Ok(Self { visitor, upgrade, accept, named })
     }
 }

@@ -107,6 +107,30 @@ pub const fn error_code(refusal: &Refusal) -> &'static str {
     }
 }
 
+/// What a client is told of a reason to refuse, for people. What a disk or its data are like is for
+/// the log.
+pub fn told(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unavailable(_) => "the store cannot be loaded at present".to_owned(),
+        Refusal::NotSaved(_) => "the change could not be saved".to_owned(),
+        Refusal::Document(DocumentError::Diverged) => "the server failed".to_owned(),
+        Refusal::BadMessage(_)
+        | Refusal::NoStore
+        | Refusal::Forbidden
+        | Refusal::Stale
+        | Refusal::Unmet
+        | Refusal::Patch(_)
+        | Refusal::Json(_)
+        | Refusal::ActorTaken(_)
+        | Refusal::Document(_)
+        | Refusal::NotAnObject
+        | Refusal::NoProgress
+        | Refusal::Replaced
+        | Refusal::TooMany(_)
+        | Refusal::ShuttingDown => refusal.to_string(),
+    }
+}
+
 const fn patch_code(error: &PatchError) -> &'static str {
     match &error.kind {
         PatchErrorKind::TestFailed => "test-failed",
@@ -236,6 +260,14 @@ mod tests {
             "unavailable 4000",
         ];
         assert_eq!(codes, expected);
+    }
+
+    #[test]
+    fn what_the_disk_says_is_told_to_nobody() {
+        for why in [Refusal::Unavailable, Refusal::NotSaved] {
+            let refusal = why("disk I/O error in /var/lib".to_owned());
+            assert!(!told(&refusal).contains("disk"), "{}", told(&refusal));
+        }
     }
 
     /// A control frame has room for 125 bytes, two of them the code.

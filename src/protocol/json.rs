@@ -298,11 +298,11 @@ fn message(delivery: &Delivery) -> Option<ServerMessage<'_>> {
             store: store.as_deref().map(Cow::Borrowed),
             id: id.as_deref().map(Cow::Borrowed),
             code: codes::error_code(refusal).into(),
-            message: refusal.to_string().into(),
+            message: codes::told(refusal).into(),
         },
         Delivery::Error { store, refusal } => ServerMessage::Error {
             code: codes::error_code(refusal).into(),
-            message: refusal.to_string().into(),
+            message: codes::told(refusal).into(),
             store: store.as_deref().map(Cow::Borrowed),
         },
         Delivery::Presence { session, user, data } => ServerMessage::Presence {

@@ -182,6 +182,14 @@ impl Auth {
         Ok(Guard { auth: Arc::clone(self), workspace: workspace.clone(), pass, rights })
     }
 
+    /// Whose ticket this is, if it is shown as one and counts. It is not used up by the question.
+    pub(super) fn holder(&self, credential: &Credential) -> Option<Arc<str>> {
+        match credential {
+            Credential::Token(_) => None,
+            Credential::Ticket(ticket) => self.tickets.holder(ticket, self.host.now()),
+        }
+    }
+
     /// A ticket for who shows a token.
     pub(super) async fn ticket(&self, token: &Secret) -> Result<Secret, AuthError> {
         let pass = self.check(token).await?;

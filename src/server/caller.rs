@@ -61,6 +61,25 @@ impl FromRequestParts<Seats> for Stranger {
     }
 }
 
+/// A connection that will stay open: a socket, or a stream of events. It is asked for before its
+/// [`Visitor`] is, so that who is refused here keeps his ticket.
+#[derive(Debug)]
+pub(super) struct Line;
+
+impl FromRequestParts<Seats> for Line {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        if !seats.rules.origins.allow(&parts.headers) {
+            return Err(Problem::bad_origin());
+        }
+        if let Some(Address(address)) = parts.extensions.get() {
+            seats.rates.socket(*address).map_err(Problem::too_often)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// Who comes to a workspace, and may still have to say who he is.
 #[derive(Debug)]
 pub(super) struct Visitor {
@@ -73,24 +92,49 @@ impl FromRequestParts<Seats> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        Comer::from_request_parts(parts, seats).await?.shows(parts, seats).await
+    }
+}
+
+/// Who comes to a workspace, and was not asked yet who he is.
+#[derive(Debug)]
+pub(super) struct Comer(WorkspaceId);
+
+impl FromRequestParts<Seats> for Comer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
         let Stranger = Stranger::from_request_parts(parts, seats).await?;
         let workspace = named(parts, seats, "workspace").await?.parse().map_err(bad_name)?;
         if !seats.rules.origins.allow(&parts.headers) {
             return Err(Problem::bad_origin());
         }
         seats.check_running()?;
+        Ok(Self(workspace))
+    }
+}
+
+impl Comer {
+    /// Looks at what he shows. A ticket is gone with it, unless he comes too often.
+    pub(super) async fn shows(self, parts: &Parts, seats: &Seats) -> Result<Visitor, Problem> {
+        let Self(workspace) = self;
         let entry = match &seats.auth {
             None => Entry::Open(ANONYMOUS.into()),
             Some(auth) => match credential(parts)? {
                 None => Entry::Awaited(Arc::clone(auth)),
                 Some(credential) => {
+                    let rate = |user: &str| seats.rates.user(user).map_err(Problem::too_often);
+                    let holder = auth.holder(&credential);
+                    holder.as_deref().map_or(Ok(()), rate)?;
                     let guard = auth.admit(&credential, &workspace).await?;
-                    seats.rates.user(guard.user()).map_err(Problem::too_often)?;
+                    if holder.is_none() {
+                        rate(guard.user())?;
+                    }
                     Entry::Known(guard)
                 }
             },
         };
-        Ok(Self { seats: seats.clone(), workspace, entry })
+        Ok(Visitor { seats: seats.clone(), workspace, entry })
     }
 }
 

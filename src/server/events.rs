@@ -24,7 +24,8 @@ use tokio::time::timeout;
 
 use super::Phase;
 use super::auth::Guard;
-use super::caller::Caller;
+use super::caller::{Caller, Line};
+use super::metrics::Counted;
 use super::outbox::{Batch, Outbox, Waiting};
 use super::problem::{Problem, ReadProblems};
 use super::tongue::Tongue;
@@ -70,6 +71,7 @@ const ALIVE: &str = ":\n\n";
     ),
 )]
 pub(super) async fn serve(
+    _: Line,
     caller: Caller,
     query: EventsQuery,
     headers: HeaderMap,
@@ -87,7 +89,8 @@ pub(super) async fn serve(
     let mut view = view.named(format!("{}/{store}", caller.workspace), format!("{run:032x}"));
     let held = view.prepare(&caller, held).await?;
 
-    let outbox = Arc::new(Outbox::new(caller.seats.rules.outbox_bytes_max, Tongue::Json));
+    let (seats, bytes_max) = (&caller.seats, caller.seats.rules.outbox_bytes_max);
+    let outbox = Arc::new(Outbox::new(bytes_max, Tongue::Json).counting(&seats.sockets));
     let channel: Arc<dyn Channel> = Arc::<Outbox>::clone(&outbox);
     let attached = caller.attach(channel).await?;
     let (seqs, cursors) = held.clone().into_hello();
@@ -108,6 +111,7 @@ pub(super) async fn serve(
         closing: None,
         stage: Stage::New,
         _phase: caller.seats.phase.subscribe(),
+        _counted: caller.seats.sockets.count_events(),
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -146,6 +150,7 @@ struct Feed {
     stage: Stage,
     /// The server waits for whoever holds one, so that the last event is still written.
     _phase: watch::Receiver<Phase>,
+    _counted: Counted,
 }
 
 impl Feed {
@@ -220,15 +225,15 @@ impl Feed {
     async fn told(&mut self, waiting: &Waiting) -> Option<Bytes> {
         self.positions.note(waiting.message.delivery());
         let event = self.view.event(&waiting.message);
+        if self.view.is_over() {
+            self.waiting.clear();
+            self.stage = Stage::Over;
+        }
         if self.view.is_lost() {
             self.resync(Vec::new()).await;
         }
         let event = event?;
         let id = self.positions.id();
-        if self.view.is_over() {
-            self.waiting.clear();
-            self.stage = Stage::Over;
-        }
         Some(event.written(id.as_deref()).into())
     }
 

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use super::caller::{Caller, Named};
 use super::problem::{Problem, ReadProblems};
 use crate::document::genesis;
+use crate::ids::StoreName;
+use crate::workspace::{Answer, Ask};
 
 /// Answers with the change as Automerge encodes it, or 204 if the store starts empty.
 #[utoipa::path(
@@ -32,7 +34,8 @@ use crate::document::genesis;
 pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response, Problem> {
     let rules = &caller.seats.workspace;
     // It is the initial state: whoever may not read all of the store may not read all of that.
-    if !(rules.allows(&name) && caller.rights.reading(&name).is_whole()) {
+    let is_whole = caller.rights.reading(&name).is_whole();
+    if !(rules.allows(&name) && is_whole && may_be(&caller, &name).await?) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no-store", "there is no such store"));
     }
     let store = rules.store(&name);
@@ -45,4 +48,17 @@ pub(super) async fn serve(caller: Caller, Named(name): Named) -> Result<Response
         }
         None => StatusCode::NO_CONTENT.into_response(),
     })
+}
+
+/// Whether there is such a store, or could be if the caller wrote to it.
+async fn may_be(caller: &Caller, name: &StoreName) -> Result<bool, Problem> {
+    let is_listed = caller.seats.workspace.stores.iter().any(|store| store.name == *name);
+    if is_listed || caller.rights.writes(name) {
+        return Ok(true);
+    }
+    let answer = caller.ask(Ask::Stores).await?;
+    let Answer::Stores(stores) = answer else {
+        return Err(Problem::internal("the workspace answered another question"));
+    };
+    Ok(stores.iter().any(|(store, _)| store == name))
 }

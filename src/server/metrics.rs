@@ -38,6 +38,7 @@ pub(crate) struct SocketMeter {
     sessions: Family<[(&'static str, &'static str); 1], Gauge>,
     json: Gauge,
     repo: Gauge,
+    events: Gauge,
     /// Sockets that are open, whatever is said on them.
     pub(super) open: Gauge,
     /// Messages to clients that were dropped, because they were too slow to take them.
@@ -50,9 +51,9 @@ impl Default for SocketMeter {
     fn default() -> Self {
         let sessions = Family::<_, Gauge>::default();
         let of = |dialect| sessions.get_or_create_owned(&[("dialect", dialect)]);
-        let (json, repo) = (of("json"), of("repo"));
+        let (json, repo, events) = (of("json"), of("repo"), of("events"));
         let (open, dropped, garbled) = (Gauge::default(), Counter::default(), Counter::default());
-        Self { sessions, json, repo, open, dropped, garbled }
+        Self { sessions, json, repo, events, open, dropped, garbled }
     }
 }
 
@@ -64,6 +65,11 @@ impl SocketMeter {
             Tongue::Repo(_) => &self.repo,
         };
         Counted::new(sessions)
+    }
+
+    /// Counts a session that only listens, to a stream of events.
+    pub(super) fn count_events(&self) -> Counted {
+        Counted::new(&self.events)
     }
 }
 
@@ -105,7 +111,11 @@ impl Metrics {
         ours.register("build", "The program", Info::new(version));
         hub.meter().register(ours);
         let sessions = sockets.sessions.clone();
-        ours.register("sessions", "Sessions of sockets that are attached", sessions);
+        ours.register(
+            "sessions",
+            "Sessions of sockets and event streams that are attached",
+            sessions,
+        );
         ours.register("sockets", "Sockets that are open", sockets.open.clone());
         ours.register(
             "outbox_dropped",

@@ -55,7 +55,7 @@ impl Problem {
 
     /// What the workspace refused, with the code that a socket would be told.
     pub(super) fn of(refusal: &Refusal) -> Self {
-        Self::new(status_of(refusal), codes::error_code(refusal), refusal.to_string())
+        Self::new(status_of(refusal), codes::error_code(refusal), codes::told(refusal))
     }
 
     /// The query of a request means nothing.

@@ -2,6 +2,7 @@
 
 mod guest;
 mod matrix;
+mod paths;
 
 use std::time::Duration;
 

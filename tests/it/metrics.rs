@@ -174,6 +174,18 @@ async fn what_is_told_is_what_happened() {
     until(&server.url(), is_over).await;
 }
 
+#[tokio::test]
+async fn a_stream_of_events_is_a_session() {
+    let server = Server::start();
+    let events = format!("{}/v1/workspaces/{WORKSPACE}/events", server.url());
+    let events = reqwest::get(events).await.unwrap();
+    let all = Scrape::of(&server.url()).await;
+    assert_eq!(all.counts("statehouse_sessions{dialect=\"events\"}"), 1);
+    drop(events);
+    let is_over = |all: &Scrape| all.counts("statehouse_sessions{dialect=\"events\"}") == 0;
+    until(&server.url(), is_over).await;
+}
+
 /// Takes what the server says until the document has so many keys.
 async fn replica_catches_up(replica: &mut Replica, socket: &mut Socket, keys: usize) {
     use automerge::ReadDoc as _;

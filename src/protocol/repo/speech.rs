@@ -83,10 +83,10 @@ impl Ends<'_> {
     }
 
     fn encode_error(self, store: Option<&str>, refusal: &Refusal) -> Vec<u8> {
-        let code = codes::error_code(refusal);
+        let (code, told) = (codes::error_code(refusal), codes::told(refusal));
         let message = match store {
-            Some(store) => format!("{code}: {refusal} ({store})"),
-            None => format!("{code}: {refusal}"),
+            Some(store) => format!("{code}: {told} ({store})"),
+            None => format!("{code}: {told}"),
         };
         let (sender, target) = (self.server.into(), self.client.into());
         RepoMessage::Error { message: message.into(), sender, target }.encode()

@@ -4,7 +4,7 @@
 //! ticket lets in once, and soon not at all.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -54,6 +54,13 @@ impl Tickets {
         let number = tickets.count;
         tickets.issued.insert(hash(&ticket), Issued { pass, until, number });
         Ok(Secret::new(&ticket))
+    }
+
+    /// Whose a ticket is, as far as it counts. It stays what it is.
+    pub(super) fn holder(&self, ticket: &Secret, now: Millis) -> Option<Arc<str>> {
+        let tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let issued = tickets.issued.get(&hash(ticket.expose()));
+        issued.filter(|issued| issued.until > now).map(|issued| Arc::clone(&issued.pass.user))
     }
 
     /// Takes a ticket: it is gone, whatever comes of it.

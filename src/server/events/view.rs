@@ -246,7 +246,7 @@ fn ag_ui(delivery: &Delivery) -> Option<Event> {
         }
         Delivery::Error { refusal, .. } => {
             let code = codes::error_code(refusal);
-            event(None, &AgUiEvent::RunError { message: refusal.to_string(), code })
+            event(None, &AgUiEvent::RunError { message: codes::told(refusal), code })
         }
         _ => None,
     }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::conditions::Conditions;
 use super::query::ChangesQuery;
-use super::{JSON, Stand, in_the_past, moments, no_such_version, state_of, unexpected};
+use super::{JSON, Stand, in_the_past, moments, no_such_version, sees_all, state_of, unexpected};
 use crate::ids::Seq;
 use crate::json::{Json, JsonPatch, between};
 use crate::limits;
@@ -64,11 +64,12 @@ pub(in crate::server) async fn list(
     Named(store): Named,
     query: ChangesQuery,
 ) -> Result<Response, Problem> {
+    let is_whole = sees_all(&caller, &store);
     let found = moments(&caller, store, At::Seq(query.since), query.limit).await?;
     if found.moments.is_empty() {
         return Err(no_such_version());
     }
-    let text = in_the_past(&caller.seats, move || changes_text(&found)).await??;
+    let text = in_the_past(&caller.seats, move || changes_text(&found, is_whole)).await??;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(JSON)),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
@@ -76,11 +77,13 @@ pub(in crate::server) async fn list(
     Ok((headers, text).into_response())
 }
 
-fn changes_text(found: &Moments) -> Result<String, Problem> {
-    serde_json::to_string(&changes(found)?).map_err(|error| Problem::internal(error.to_string()))
+fn changes_text(found: &Moments, is_whole: bool) -> Result<String, Problem> {
+    serde_json::to_string(&changes(found, is_whole)?)
+        .map_err(|error| Problem::internal(error.to_string()))
 }
 
-fn changes(found: &Moments) -> Result<Page, Problem> {
+/// Who sees a part is not told of commits that changed nothing in it: who made them, and when.
+fn changes(found: &Moments, is_whole: bool) -> Result<Page, Problem> {
     let mut budget = Budget::default();
     let (mut changes, mut last) = (Vec::new(), Seq::default());
     let mut before: Option<Json> = None;
@@ -93,12 +96,15 @@ fn changes(found: &Moments) -> Result<Page, Problem> {
         let seq = moment.seq.unwrap_or_default();
         if let Some(before) = &before {
             let patch = between(before, &after, &found.identity);
+            let is_shown = is_whole || !patch.ops.is_empty();
             budget.note_written(&patch);
             let (user, dialect) = match &moment.author {
                 Some((user, dialect)) => (user.to_string(), dialect.as_str()),
                 None => (String::new(), ""),
             };
-            changes.push(Change { seq: seq.0, time: moment.time.0, user, dialect, patch });
+            if is_shown {
+                changes.push(Change { seq: seq.0, time: moment.time.0, user, dialect, patch });
+            }
         }
         (before, last) = (Some(after), seq);
     }
