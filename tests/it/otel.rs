@@ -126,7 +126,7 @@ async fn a_walk_is_one_trace_and_says_nothing_of_users() {
     let seq = socket.json().await["seq"].clone();
     let patch = json!([{"op": "add", "path": "/canary", "value": CANARY}]);
     let edit = json!({
-        "type": "patch", "store": "canary-store", "seq": seq, "id": CANARY, "patch": patch,
+        "type": "patch", "store": "canary-store", "seq": seq, "id": "canary-2", "patch": patch,
     });
     socket.send(&edit).await;
     assert_eq!(socket.json().await["type"], "ack");
