@@ -6,6 +6,7 @@
 //! speaks from costs what has changed since.
 
 mod author;
+mod breach;
 mod frozen;
 mod genesis;
 mod guard;
@@ -26,6 +27,7 @@ use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, PatchLog, ReadDoc as _};
 
 pub use author::author;
+pub use breach::Breach;
 pub use frozen::Frozen;
 pub use genesis::{begin, genesis, genesis_heads};
 pub use intake::Foreign;
@@ -73,6 +75,9 @@ pub enum DocumentError {
     /// Automerge refused or panicked on what it was given by a client.
     #[error("Automerge refused the change: {0}")]
     Refused(String),
+    /// The state that would come of it is not one that the store may have.
+    #[error("{0}")]
+    Unfit(Box<Breach>),
     /// The document and the JSON tree beside it do not fit together any more.
     #[error("the document and its JSON do not fit together")]
     Diverged,
@@ -112,14 +117,20 @@ impl State {
 
 /// What is noted in a change beside its operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Note {
+pub struct Note<'a> {
     /// When it was made.
     pub time: Millis,
     /// A word on it.
-    pub message: Option<&'static str>,
+    pub message: Option<&'a str>,
 }
 
-impl Note {
+/// Says whether a document may go from one state to another; `Err`: why not.
+pub type Judge<'a> = &'a dyn Fn(&Json, &Json) -> Result<(), DocumentError>;
+
+/// Lets everything pass.
+const LENIENT: Judge<'static> = &|_before, _after| Ok(());
+
+impl Note<'_> {
     fn options(self) -> CommitOptions {
         // Automerge keeps time in seconds since 1970.
         let seconds = i64::try_from(self.time.0 / 1_000).unwrap_or(i64::MAX);
@@ -245,68 +256,49 @@ impl Document {
         base: &State,
         next: &Json,
         explicit: Option<&Explicit>,
-        note: Note,
+        note: Note<'_>,
+    ) -> Result<Written, DocumentError> {
+        self.write_if(base, next, explicit, note, LENIENT)
+    }
+
+    /// As [`write`](Self::write), if the state that the document then is in may follow on the one
+    /// before.
+    pub fn write_if(
+        &mut self,
+        base: &State,
+        next: &Json,
+        explicit: Option<&Explicit>,
+        note: Note<'_>,
+        judge: Judge<'_>,
     ) -> Result<Written, DocumentError> {
         let root = projection::wrap_reserved(&base.root, next)?;
         let entries = projection::entries(&base.root, &root, explicit, &self.policy);
         let change = if entries.is_empty() {
             None
         } else if base.heads == self.heads() {
-            let change = self.write_here(None, &entries, note)?;
+            judge(&self.json(), next)?;
+            let change = self.write_here(&entries, note)?;
             self.root = root.clone();
             change
-        } else if let Some(after) = self.undisturbed(base, &root, &entries) {
-            let change = self.write_here(Some(&base.heads), &entries, note)?;
-            self.root = match &change {
-                Some(change) if !has_landed(&self.doc, change, &root, &entries) => self.reread()?,
-                _ => after,
-            };
-            change
+        } else if is_undisturbed(&self.doc, &base.root, &self.root, &entries) {
+            self.write_over(base, &root, &entries, note, judge)?
         } else {
-            self.write_aside(base, &entries, note)?
+            self.write_aside(base, &entries, note, judge)?
         };
         let change = change.map(|change| (change.hash(), encoded(change)));
         let heads = change.as_ref().map_or_else(|| base.heads.clone(), |(hash, _)| vec![*hash]);
         Ok(Written { change, state: State { heads, root } })
     }
 
-    /// The JSON with an edit of an older state laid over it, where nothing has happened since and
-    /// the limits are kept.
-    fn undisturbed(&self, base: &State, next: &Json, entries: &[(Key, Entry)]) -> Option<Json> {
-        let has_room = self.doc.get_heads().len() < limits::DOCUMENT_HEADS_MAX;
-        if !(has_room && is_undisturbed(&self.doc, &base.root, &self.root, entries)) {
-            return None;
-        }
-        let after = laid_over(&self.root, next, entries);
-        let grows = after.encoded_len() > self.root.encoded_len();
-        let fits = after.encoded_len() <= self.limits.document_bytes_max;
-        (fits || !grows).then_some(after)
-    }
-
-    /// The JSON of a document whose tree cannot be followed; where it cannot be read either, the
-    /// change that made it so is in it already.
-    fn reread(&self) -> Result<Json, DocumentError> {
-        let after = projection::read(&self.doc).map_err(|_unread| DocumentError::Diverged)?;
-        Ok(sharing(&self.root, after))
-    }
-
-    /// Writes at the newest heads, or at these. A panic in here may leave the document half
-    /// changed.
+    /// A panic in here may leave the document half changed.
     fn write_here(
         &mut self,
-        at: Option<&[ChangeHash]>,
         entries: &[(Key, Entry)],
-        note: Note,
+        note: Note<'_>,
     ) -> Result<Option<Change>, DocumentError> {
         let mut panicked = true;
         let written = guard::contained(|| {
-            let mut tx = match at {
-                None => self.doc.transaction(),
-                Some(heads) => self
-                    .doc
-                    .transaction_at(PatchLog::null(), heads)
-                    .map_err(AutomergeError::from)?,
-            };
+            let mut tx = self.doc.transaction();
             let written = projection::write(&mut tx, &self.policy, entries);
             let hash = written.map(|()| tx.commit_with(note.options()).0);
             panicked = false;
@@ -318,13 +310,46 @@ impl Document {
         Ok(change)
     }
 
+    /// Writes at old heads what is [undisturbed] since, and lays it over the JSON. `next` is the
+    /// result on the base.
+    fn write_over(
+        &mut self,
+        base: &State,
+        next: &Json,
+        entries: &[(Key, Entry)],
+        note: Note<'_>,
+        judge: Judge<'_>,
+    ) -> Result<Option<Change>, DocumentError> {
+        let policy = Arc::clone(&self.policy);
+        let mut written = None;
+        self.try_out(|doc, now, _limits| {
+            let tx = doc.transaction_at(PatchLog::null(), &base.heads);
+            let mut tx = tx.map_err(AutomergeError::from)?;
+            projection::write(&mut tx, &policy, entries)?;
+            let (hash, _) = tx.commit_with(note.options());
+            written = hash.and_then(|hash| doc.get_change_by_hash(&hash));
+            let landed =
+                written.as_ref().is_none_or(|change| has_landed(doc, change, next, entries));
+            let after = if landed {
+                laid_over(now, next, entries)
+            } else {
+                sharing(now, projection::read(doc)?)
+            };
+            judge(&projection::strip_reserved(now), &projection::strip_reserved(&after))?;
+            Ok(after)
+        })?;
+        self.note_change(written.as_ref());
+        Ok(written)
+    }
+
     /// Automerge reports what a change did to the newest state only where it receives one: so a
     /// copy makes the change at the old heads, and the document receives it.
     fn write_aside(
         &mut self,
         base: &State,
         entries: &[(Key, Entry)],
-        note: Note,
+        note: Note<'_>,
+        judge: Judge<'_>,
     ) -> Result<Option<Change>, DocumentError> {
         let mut copy = self.doc.clone();
         let mut tx =
@@ -333,13 +358,13 @@ impl Document {
         let (hash, _) = tx.commit_with(note.options());
         let change = hash.and_then(|hash| copy.get_change_by_hash(&hash));
         if let Some(change) = &change {
-            self.receive_one(change)?;
+            self.receive_one(change, judge)?;
         }
         Ok(change)
     }
 
     /// Writes a change that changes nothing, in the name of this actor.
-    fn write_nothing(&mut self, actor: &[u8], note: Note) -> Option<Vec<u8>> {
+    fn write_nothing(&mut self, actor: &[u8], note: Note<'_>) -> Option<Vec<u8>> {
         let writer = self.doc.get_actor().clone();
         self.doc.set_actor(ActorId::from(actor));
         let hash = self.doc.empty_commit(note.options());
@@ -365,7 +390,8 @@ impl Document {
             } else if part.len() > 1 {
                 Ok(false)
             } else {
-                part.first().map_or(Ok(true), |change| self.receive_one(change).map(|()| true))
+                part.first()
+                    .map_or(Ok(true), |change| self.receive_one(change, LENIENT).map(|()| true))
             };
             match tried {
                 Ok(true) => received.add(part),
@@ -404,7 +430,7 @@ impl Document {
         }
         let mut done = 0;
         while let Some(change) = changes.get(done)
-            && self.reenact_one(change)?
+            && self.reenact_one(change, LENIENT)?
         {
             done += 1;
         }
@@ -434,11 +460,11 @@ impl Document {
     ///
     /// Only one: when several of a batch touch the same list element, Automerge can report a wrong
     /// index for what comes after it (see the tests).
-    fn receive_one(&mut self, change: &Change) -> Result<(), DocumentError> {
+    fn receive_one(&mut self, change: &Change, judge: Judge<'_>) -> Result<(), DocumentError> {
         if !self.knows(change.deps()) {
             return Err(DocumentError::UnknownHeads);
         }
-        if self.reenact_one(change)? {
+        if self.reenact_one(change, judge)? {
             return Ok(());
         }
         let applied = change.clone();
@@ -447,9 +473,10 @@ impl Document {
             let before = doc.get_heads();
             doc.apply_changes_log_patches([applied], &mut log)?;
             let deltas = doc.make_patches(&mut log);
-            let root = projection::apply(doc, root, &deltas, limits)?;
+            let after = projection::apply(doc, root, &deltas, limits)?;
             guard::read_back(doc, &before)?;
-            Ok(root)
+            judge(&projection::strip_reserved(root), &projection::strip_reserved(&after))?;
+            Ok(after)
         })?;
         self.note_change(Some(change));
         Ok(())
@@ -457,7 +484,7 @@ impl Document {
 
     /// Makes a change again if it was made on the newest state; returns whether that was done. It
     /// needs no reading back: a change with this name is what the document itself has written.
-    fn reenact_one(&mut self, change: &Change) -> Result<bool, DocumentError> {
+    fn reenact_one(&mut self, change: &Change, judge: Judge<'_>) -> Result<bool, DocumentError> {
         if self.pause > 0 || !is_next(&self.doc, change) {
             self.pause = self.pause.saturating_sub(1);
             return Ok(false);
@@ -466,6 +493,7 @@ impl Document {
         let tried = self.try_out(|doc, root, limits| match reenact(doc, change) {
             Reenacted::Done(deltas) => {
                 let after = projection::apply(doc, root, &deltas, limits)?;
+                judge(&projection::strip_reserved(root), &projection::strip_reserved(&after))?;
                 done = true;
                 Ok(after)
             }

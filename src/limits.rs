@@ -56,6 +56,16 @@ pub const REMOTE_STORAGES_MAX: usize = 1_000;
 /// Heads of one document that one storage may be said to have.
 pub const REMOTE_HEADS_MAX: usize = 1_000;
 
+/// A file that holds the JSON Schema of a store, in bytes.
+pub const SCHEMA_BYTES_MAX: u64 = 1 << 20;
+/// A place, a rule, and what is wrong there, in the text of a broken rule: each, in bytes.
+pub const BREACH_TEXT_BYTES_MAX: usize = 256;
+/// Attempts to put back only a part of a change that broke a rule; then all of it is.
+pub const MEND_ROUNDS_MAX: usize = 16;
+/// Messages of one session in a row that broke a rule and were put back: then the session is
+/// closed, so that two servers whose rules differ do not answer each other for ever.
+pub const MENDED_IN_A_ROW_MAX: u32 = 64;
+
 /// Stores in one workspace.
 pub const STORES_MAX: usize = 10_000;
 /// The largest [`STORES_MAX`] that a configuration may set. The answer to a hello that asks for

@@ -15,10 +15,12 @@ pub mod commit;
 pub mod config;
 mod edit;
 pub mod effect;
+pub mod gate;
 mod hello;
 mod history;
 pub mod input;
 mod intake;
+mod mend;
 mod outbox;
 mod publish;
 pub mod recover;
@@ -35,6 +37,7 @@ pub use actors::{ANONYMOUS, ActorTaken, Actors};
 pub use commit::{Append, Commit, Dialect, MessageId, Origin};
 pub use config::{Durability, Past, Scope, StoreConfig, WorkspaceConfig, WorkspaceLimits};
 pub use effect::{Answer, Changes, Delivery, Effect, Moment, Moments, Overview, SaveId, Ticket};
+pub use gate::{Gate, JsonSchema, SchemaError};
 pub use input::{
     Ask, At, Author, Burden, Caps, Cursor, Edit, Garbled, Hello, Input, Request, Terms, Write,
 };

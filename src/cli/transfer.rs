@@ -197,6 +197,13 @@ impl Import {
                 }
             };
             let (workspace, store) = (parcel.workspace.as_str(), parcel.store.as_str());
+            match parcel.breach(&log, &config.workspace) {
+                Ok(None) => {}
+                Ok(Some(breach)) => {
+                    output::complain(&format!("taken all the same: {workspace}/{store}: {breach}"));
+                }
+                Err(error) => output::complain(&format!("{workspace}/{store}: {error}")),
+            }
             // That nobody reads the output any more keeps nothing from being imported.
             if printed.is_ok() {
                 printed = output::print_json(&ImportLine { workspace, store, done, seq });

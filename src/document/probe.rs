@@ -17,7 +17,7 @@ use crate::ids::StoreName;
 pub(crate) use super::guard::probe::{chunk_contents, damage, everything, message, seal};
 
 /// A note like any other.
-pub(crate) const NOTE: Note = Note { time: Millis(5_000), message: None };
+pub(crate) const NOTE: Note<'_> = Note { time: Millis(5_000), message: None };
 
 /// A document that starts with this, signed by `actor`.
 pub(crate) fn document(policy: &Arc<Policy>, initial: &Json, actor: &[u8]) -> Document {

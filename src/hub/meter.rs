@@ -30,6 +30,7 @@ pub struct Meter {
     checkpoints: Outcomes,
     refusals: Family<Label, Counter>,
     firings: Counter,
+    mended: Counter,
 }
 
 /// The counters of one family, at hand: looking one up takes a lock and a hash.
@@ -91,6 +92,7 @@ impl Default for Meter {
             checkpoints: Outcomes::new(),
             refusals: Family::default(),
             firings: Counter::default(),
+            mended: Counter::default(),
         }
     }
 }
@@ -127,6 +129,8 @@ impl Meter {
         let refusals = self.refusals.clone();
         all.register("refusals", "Requests refused, by the code that clients are told", refusals);
         all.register("firings", "Firings of triggers handed to handlers", self.firings.clone());
+        let mended = "Changes of Automerge clients that broke a rule of their store, put back";
+        all.register("changes_mended", mended, self.mended.clone());
     }
 
     /// Commits of one store have become durable, this long after they were handed to the writer.
@@ -169,6 +173,11 @@ impl Meter {
     pub(super) fn refused(&self, code: &'static str) {
         // Refusals are rare, so the lock and the hash do not matter; the codes are one short list.
         self.refusals.get_or_create(&[("code", code)]).inc();
+    }
+
+    /// A change that broke a rule of its store was put back.
+    pub(super) fn mended(&self) {
+        self.mended.inc();
     }
 
     /// A trigger fired.

@@ -439,6 +439,10 @@ impl Task {
                     drop(reply.send(answer.map_err(HubError::Refused)));
                 }
             }
+            Effect::Mended { store, breach } => {
+                self.shared.meter.mended();
+                tracing::warn!(workspace = %self.id, %store, %breach, "a change was put back");
+            }
             Effect::Close { session, refusal } => self.channels.close(session, &refusal),
             Effect::Load { store } => {
                 let rules = Arc::clone(&self.shared.config.workspace);

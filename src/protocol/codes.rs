@@ -70,7 +70,8 @@ impl Closing {
                 | DocumentError::TooLarge
                 | DocumentError::Json(_)
                 | DocumentError::ReservedKey
-                | DocumentError::Refused(_),
+                | DocumentError::Refused(_)
+                | DocumentError::Unfit(_),
             ) => POLICY,
         };
         Self { code, reason: error_code(refusal) }
@@ -166,6 +167,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
         DocumentError::UnknownHeads => "stale",
         DocumentError::NoProgress => "resync",
         DocumentError::Refused(_) => "refused",
+        DocumentError::Unfit(_) => "schema-violation",
         DocumentError::Diverged => "internal",
     }
 }
@@ -174,6 +176,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
 /// it belongs here too.
 #[cfg(test)]
 pub(crate) fn every_refusal() -> Vec<Refusal> {
+    use crate::document::Breach;
     use crate::json::PointerError;
     use crate::workspace::ActorTaken;
 
@@ -215,6 +218,7 @@ pub(crate) fn every_refusal() -> Vec<Refusal> {
         Refusal::Document(DocumentError::UnknownHeads),
         Refusal::Document(DocumentError::NoProgress),
         Refusal::Document(DocumentError::Refused(String::new())),
+        Refusal::Document(DocumentError::Unfit(Box::new(Breach::elsewhere()))),
         Refusal::Document(DocumentError::Diverged),
     ]
 }
@@ -250,6 +254,7 @@ mod tests {
             "replaced 4002",
             "reserved-key 1008",
             "resync 4000",
+            "schema-violation 1008",
             "shutting-down 1012",
             "stale 4000",
             "test-failed 1008",

@@ -5,6 +5,7 @@ mod environment;
 mod file;
 mod limits;
 pub mod print;
+mod schema;
 mod webhooks;
 
 use std::path::{Path, PathBuf};

@@ -158,9 +158,10 @@ const fn status_of_document(error: &DocumentError) -> StatusCode {
     match error {
         DocumentError::Malformed(_) => StatusCode::BAD_REQUEST,
         DocumentError::TooMany(_) | DocumentError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        DocumentError::TooDeep | DocumentError::ReservedKey | DocumentError::Refused(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        DocumentError::TooDeep
+        | DocumentError::ReservedKey
+        | DocumentError::Refused(_)
+        | DocumentError::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
         DocumentError::Json(error) => status_of_json(error),
         DocumentError::UnknownHeads => StatusCode::PRECONDITION_FAILED,
         DocumentError::NoProgress => StatusCode::SERVICE_UNAVAILABLE,
@@ -302,6 +303,7 @@ mod tests {
             (422, "not-an-object"),
             (422, "refused"),
             (422, "reserved-key"),
+            (422, "schema-violation"),
             (422, "too-deep"),
             (429, "too-many"),
             (500, "internal"),

@@ -232,8 +232,15 @@ impl Workspace {
         }
         let note = Note { time: now, message: None };
         let store = self.store(&key)?;
-        let written = store.document.write(&base, &next, explicit.as_ref(), note);
-        let change = self.sound(&key, written)?.change;
+        let written = if author == Author::Container {
+            // What its owner has kept there is so, whatever the rules say.
+            store.document.write(&base, &next, explicit.as_ref(), note)
+        } else {
+            store.write(&base, &next, explicit.as_ref(), note)
+        };
+        let view = rights.reading(&key.name);
+        let written = self.sound(&key, written).map_err(|refusal| Self::veiled(refusal, &view));
+        let change = written?.change;
         if change.is_none() && terms.id.is_none() {
             let Cursor { seq, heads } = self.store(&key)?.cursor();
             let answer = Answer::Written { seq, changed: false, heads: Some(heads) };

@@ -1,5 +1,8 @@
 //! What a workspace is made of: its stores and their rules.
 
+use std::sync::Arc;
+
+use super::gate::Gate;
 use super::webhook::Webhook;
 use crate::document::{Policy, Strings};
 use crate::ids::{DocumentId, StoreName};
@@ -86,6 +89,8 @@ pub struct StoreConfig {
     pub scope: Scope,
     /// The state before the first commit.
     pub initial: Json,
+    /// The rules that its state has to keep, whoever edits it; `None`: it may be anything.
+    pub gate: Option<Arc<dyn Gate>>,
     /// How JSON is written into its document.
     pub policy: Policy,
     /// How much of its past is at hand.
@@ -135,6 +140,7 @@ impl StoreConfig {
             persistent: true,
             scope: Scope::Workspace,
             initial: Json::Object(crate::json::Object::new()),
+            gate: None,
             policy: Policy::default(),
             past: Past::default(),
         }

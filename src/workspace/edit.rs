@@ -118,8 +118,8 @@ impl Workspace {
         let is_current = seq == store.seq();
         let before = store.document.json();
         let note = Note { time: now, message: None };
-        let written = store.document.write(&base, &result, explicit.as_ref(), note);
-        let written = self.sound(key, written)?;
+        let written = store.write(&base, &result, explicit.as_ref(), note);
+        let written = self.sound(key, written).map_err(|refusal| Self::veiled(refusal, &view))?;
         let mut spoken = self.spoken(&edit.patch, &whole, is_current);
         spoken.retain(|place| rights.writing(&key.name).covers_place(place));
         let change = written.change.as_ref().map(|(hash, _)| *hash);

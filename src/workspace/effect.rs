@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
-use crate::document::{DocumentError, Frozen, SyncMessage};
+use crate::document::{Breach, DocumentError, Frozen, SyncMessage};
 use crate::ids::{Millis, Seq, SessionId, StoreName};
 use crate::json::{Identity, Json, JsonPatch};
 use crate::workspace::commit::{Append, Dialect, MessageId};
@@ -66,6 +66,13 @@ pub enum Effect {
         ticket: Ticket,
         /// The answer.
         answer: Result<Answer, Refusal>,
+    },
+    /// A client's change broke a rule of its store and was put back, by a commit that is durable.
+    Mended {
+        /// The store.
+        store: StoreName,
+        /// What the change broke.
+        breach: Box<Breach>,
     },
     /// End a session; it is detached already.
     Close {

@@ -6,7 +6,7 @@ use super::actors::ANONYMOUS;
 use super::commit::{Commit, Dialect, Origin};
 use super::config::StoreConfig;
 use super::recover::{Recovered, Stored, Unavailable};
-use crate::document::{DocumentError, Foreign, Note};
+use crate::document::{Breach, DocumentError, Foreign, Note};
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonLimits, Object};
 
@@ -37,12 +37,21 @@ impl Recovered {
         epoch: u32,
         content: &Content,
     ) -> Result<Self, Unavailable> {
+        // What comes in is looked at when it is there, and not refused.
+        config.gate = None;
         if matches!(content, Content::Automerge(_)) {
             // The document is the beginning, and brings its own if it had one.
             config.initial = Json::Object(Object::new());
         }
         let stored = Stored { start: Seq::start_of(epoch), ..Stored::default() };
         Self::build(Arc::new(config), stored)
+    }
+
+    /// A rule of the store that its state does not keep; what comes from elsewhere is not refused
+    /// for that.
+    pub fn breach(&self) -> Option<Breach> {
+        let gate = self.0.config.gate.as_ref()?;
+        gate.breaches(&self.0.document.json()).into_iter().next()
     }
 
     /// Makes what comes in the next commit; `None` if there is nothing in it that the store does

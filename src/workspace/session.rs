@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) presence: Option<Json>,
     /// What it has as a peer of the automerge-repo dialect; `None`: it is a client of another.
     pub(super) repo: Option<Box<RepoSession>>,
+    /// How often in a row what it brought broke the rules of a store.
+    pub(super) mended: u32,
     /// Requests that wait for a store to be loaded, and all that came after them.
     pub(super) parked: VecDeque<(Request, Burden)>,
 }
@@ -96,6 +98,7 @@ impl Session {
             owed: BTreeSet::new(),
             presence: None,
             repo: None,
+            mended: 0,
             parked: VecDeque::new(),
         }
     }

@@ -9,13 +9,14 @@ use super::actors::Actors;
 use super::commit::{Commit, MessageId, Origin};
 use super::config::StoreConfig;
 use super::effect::{Moment, Moments};
+use super::gate;
 use super::history::History;
 use super::input::{At, Cursor};
 use super::recover::{Checkpoint, Stored, Unavailable};
 use super::rights::View;
-use crate::document::{Document, DocumentError, State, genesis, genesis_heads};
+use crate::document::{Document, DocumentError, Note, State, Written, genesis, genesis_heads};
 use crate::ids::{Millis, Seq};
-use crate::json::{Json, JsonPatch, between};
+use crate::json::{Explicit, Json, JsonPatch, between};
 
 /// A loaded store.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl Store {
         let unavailable = |error: DocumentError| Unavailable(error.to_string());
         let policy = Arc::new(config.policy.clone());
         let blank = stored.checkpoint.is_none() && stored.commits.is_empty();
+        if let (true, Some(gate)) = (blank, &config.gate)
+            && let Some(breach) = gate.breaches(&config.initial).first()
+        {
+            return Err(Unavailable(format!("its initial state: {breach}")));
+        }
         let genesis = if blank {
             genesis(&config.name, &config.initial, &policy).map_err(unavailable)?
         } else {
@@ -248,6 +254,21 @@ impl Store {
             None if self.older_messages => MessageFate::AskTheLog,
             None => MessageFate::New,
         }
+    }
+
+    /// Writes an edit of JSON, unless it would break a rule of the store that is not broken yet.
+    pub(super) fn write(
+        &mut self,
+        base: &State,
+        next: &Json,
+        explicit: Option<&Explicit>,
+        note: Note<'_>,
+    ) -> Result<Written, DocumentError> {
+        let Some(gate) = self.config.gate.clone() else {
+            return self.document.write(base, next, explicit, note);
+        };
+        let judge = |before: &Json, after: &Json| gate::judge(&*gate, before, after);
+        self.document.write_if(base, next, explicit, note, &judge)
     }
 
     /// Signs what is written from now on; no client may use that actor.

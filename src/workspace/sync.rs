@@ -96,8 +96,9 @@ impl Workspace {
         if !changes.is_empty() {
             let spoken = Vec::new();
             let making = Making { before, changes, origin, spoken, depth: Some(0), now };
-            if let Err(refusal) = self.commit(key, making, Some(id)) {
-                self.complain(id, Some(key.name.to_string()), refusal);
+            match self.commit(key, making, Some(id)) {
+                Ok(made) => self.mend(id, key, &made, now),
+                Err(refusal) => self.complain(id, Some(key.name.to_string()), refusal),
             }
         }
         let taken = taken.map(|actor| ActorTaken { actor }.into());

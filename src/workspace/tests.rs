@@ -7,6 +7,7 @@
 
 mod actors;
 mod client;
+pub(super) mod gates;
 mod repo;
 mod rights;
 mod writes;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::document::Document;
+use crate::document::{Document, DocumentError};
 use crate::json::{Json, arbitrary};
 use client::{Client, Kind};
 
@@ -98,7 +99,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 impl World {
     fn new(initial: Json, kinds: &[Kind]) -> Self {
         let name: StoreName = STORE.parse().unwrap();
-        let config = StoreConfig { initial, ..StoreConfig::open(name) };
+        Self::of(StoreConfig { initial, ..StoreConfig::open(name) }, kinds)
+    }
+
+    fn of(config: StoreConfig, kinds: &[Kind]) -> Self {
         let log = Log::new(&config);
         let clients = kinds.iter().enumerate().map(|(n, kind)| Client::new(*kind, n)).collect();
         let mut world = Self {
@@ -133,7 +137,9 @@ impl World {
                     }
                 }
                 Effect::Close { session, refusal } => {
-                    assert!(matches!(refusal, Refusal::NoProgress | Refusal::NotSaved(_)));
+                    let unfit = matches!(refusal, Refusal::Document(DocumentError::Unfit(_)));
+                    let lost = matches!(refusal, Refusal::NoProgress | Refusal::NotSaved(_));
+                    assert!(lost || unfit && self.config.gate.is_some(), "{refusal}");
                     for client in &mut self.clients {
                         if client.session == Some(session) {
                             client.session = None;
@@ -144,6 +150,7 @@ impl World {
                 Effect::Checkpoint { .. }
                 | Effect::Recall { .. }
                 | Effect::Fire(_)
+                | Effect::Mended { .. }
                 | Effect::Answer { .. } => {}
             }
         }

@@ -27,6 +27,7 @@ mod drain;
 mod events;
 #[cfg(target_os = "linux")]
 mod faults;
+mod gates;
 mod guide;
 mod http;
 mod kill;

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SECRET: &str = "a secret of twenty-four bytes and more";
 
 /// Somebody who is called, and answers as he is told to.
-struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), Arc::default()).await
     }
 
@@ -61,12 +61,17 @@ impl Receiver {
         (self.address, self.shared)
     }
 
-    fn config(&self, more: &str) -> String {
+    pub(crate) fn config(&self, more: &str) -> String {
         config(&self.address.to_string(), more)
     }
 
+    /// All that it was told.
+    pub(crate) fn told(&self) -> Vec<Value> {
+        self.shared.taken.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+    }
+
     /// The seqs that it was told of, for one store, as soon as `last` is among them.
-    async fn seqs(&self, store: &str, last: u64) -> Vec<u64> {
+    pub(crate) async fn seqs(&self, store: &str, last: u64) -> Vec<u64> {
         let told = || -> Vec<u64> {
             let taken = self.shared.taken.lock().unwrap();
             let of = taken.iter().filter(|(_, body)| body["store"] == store);

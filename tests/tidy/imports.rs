@@ -59,6 +59,7 @@ const PURE_CRATES: &[&str] = &[
     "flate2",
     "imara_diff",
     "imbl",
+    "jsonschema",
     "minicbor",
     "proptest",
     "serde",

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::auth::AuthTable;
 use super::limits::LimitsTable;
+use super::schema::SchemaTable;
 use super::webhooks::{TriggerTable, WebhooksTable};
 use super::{Config, ConfigError};
 use crate::document::{Policy, Strings};
@@ -64,7 +65,7 @@ struct StoreTable {
     keys: BTreeMap<String, String>,
     #[serde(default)]
     strings: StringsName,
-    schema: Option<PathBuf>,
+    schema: Option<SchemaTable>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -140,10 +141,6 @@ impl File {
 impl StoreTable {
     fn into_store(self, limits: &JsonLimits) -> Result<StoreConfig, String> {
         let name: StoreName = self.name.parse().map_err(|error| format!("{error}"))?;
-        if let Some(path) = self.schema {
-            // Better not to start than to let pass what the schema would refuse.
-            return Err(format!("schema {}: not supported yet", path.display()));
-        }
         let session = self.scope == ScopeName::Session;
         if session && self.persistent == Some(true) {
             return Err("a store of one session is not persistent".to_owned());
@@ -156,11 +153,13 @@ impl StoreTable {
             Some(value) => to_json(value).map_err(|error| format!("initial: {error}"))?,
         };
         initial.check(limits).map_err(|error| format!("initial: {error}"))?;
+        let gate = self.schema.map(|schema| schema.into_gate(&initial)).transpose()?;
         Ok(StoreConfig {
             name,
             persistent: self.persistent.unwrap_or(!session),
             scope: if session { Scope::Session } else { Scope::Workspace },
             initial,
+            gate,
             policy: Policy {
                 text: self.text.iter().map(pattern).collect::<Result<_, _>>()?,
                 strings: match self.strings {
@@ -175,7 +174,7 @@ impl StoreTable {
 }
 
 /// The JSON that a TOML value stands for; TOML's parser has bounded its depth.
-fn to_json(value: toml::Value) -> Result<Json, String> {
+pub(super) fn to_json(value: toml::Value) -> Result<Json, String> {
     Ok(match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(n) => Json::Int(n),

@@ -93,7 +93,12 @@ fn stores_that_contradict_are_refused() {
     refused(&store("scope = \"session\"\npersistent = true"), "not persistent");
     refused(&store("text = [\"notes\"]"), "text \"notes\"");
     refused(&store("keys = { \"shapes\" = \"id\" }"), "keys");
-    refused(&store("schema = \"a.json\""), "not supported yet");
+    refused(&store("schema = \"no-such-file.json\""), "schema no-such-file.json: ");
+    refused(&store("schema = { type = \"objekt\" }"), "schema: /type");
+    refused(&store("schema = { type = \"array\" }"), "the initial state does not keep it");
+    let elsewhere = "schema = { \"$ref\" = \"https://example.com/a.json\" }";
+    refused(&store(elsewhere), "refers to itself only");
+    refused(&store("schema = { pattern = \"(?=a)\" }"), "schema: /pattern");
     refused(&store("initial = { n = inf }"), "initial");
     refused(&store("initial = { __proto__ = 1 }"), "initial");
     refused("[limits]\nframe_bytes = 9\nmessage_bytes = 8", "limits.frame_bytes");

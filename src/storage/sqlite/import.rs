@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::SqliteLog;
 use super::export::{Entry, MANIFEST, Manifest};
-use crate::document::{DocumentError, Foreign};
+use crate::document::{Breach, DocumentError, Foreign};
 use crate::ids::{NameError, Seq, StoreName, WorkspaceId};
 use crate::json::Json;
 use crate::limits;
@@ -210,6 +210,21 @@ impl Parcel {
         let batch = [AppendTo { workspace: self.workspace.clone(), append }];
         log.append(&batch)?.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(Done::Merged(seq))
+    }
+
+    /// A rule of the store that its state does not keep, as it is in the log now. What comes in is
+    /// not refused for that.
+    pub fn breach(
+        &self,
+        log: &SqliteLog,
+        rules: &WorkspaceConfig,
+    ) -> Result<Option<Breach>, ImportError> {
+        let config = rules.store(&self.store);
+        if config.gate.is_none() {
+            return Ok(None);
+        }
+        let stored = log.read(&self.workspace, &self.store)?;
+        Ok(Recovered::build(Arc::new(config), stored)?.breach())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::document::{Note, Policy, StockSession, SyncMessage};
 
-const NOTE: Note = Note { time: Millis(0), message: None };
+const NOTE: Note<'_> = Note { time: Millis(0), message: None };
 /// The actor of the opening that `open` makes.
 const OPENING: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
 

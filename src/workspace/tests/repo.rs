@@ -5,7 +5,7 @@ use crate::document::{Note, Policy, StockSession, SyncMessage};
 use crate::ids::DocumentId;
 use crate::workspace::repo::{Ephemeral, PresenceWord, RemoteHeads};
 
-const NOTE: Note = Note { time: Millis(0), message: None };
+const NOTE: Note<'_> = Note { time: Millis(0), message: None };
 
 /// A workspace whose log answers at once and holds nothing.
 struct Place(Workspace);

@@ -13,7 +13,7 @@ const STORES: [&str; 3] = ["a", "b", "c"];
 const EMPTY: &str = "empty";
 /// Where the values stand; the last is below elements of an array.
 const PLACES: [&str; 4] = ["/x", "/m/x", "/m/y", "/l/*/x"];
-const NOTE: Note = Note { time: Millis(0), message: None };
+const NOTE: Note<'_> = Note { time: Millis(0), message: None };
 
 fn name(store: &str) -> StoreName {
     store.parse().unwrap()
