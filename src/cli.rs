@@ -1,6 +1,7 @@
 //! The command line: the server, a client of a running server, and what is done to the data of one
 //! that does not run.
 
+mod admin;
 mod backup;
 mod bench;
 mod client;
@@ -75,8 +76,10 @@ enum Command {
     /// Run whole worlds of clients and failures on simulated time, each from one seed.
     #[cfg(feature = "sim")]
     Sim(sim::Sim),
-    /// Make a token for a server that asks who one is, or look into one.
+    /// Make a token for a server that asks who one is, look into one, or take it back.
     Token(token::Token),
+    /// Calls of webhooks that were given up: look at them, or let them be made again.
+    Webhooks(admin::Webhooks),
     /// Examine the data of a server that does not run; nothing of it is changed.
     Doctor(doctor::Doctor),
     /// Write all data into one file, while a server has it or not.
@@ -179,6 +182,7 @@ pub(crate) fn run() -> ExitCode {
         #[cfg(feature = "sim")]
         Command::Sim(sim) => sim.run(),
         Command::Token(token) => token.run(),
+        Command::Webhooks(webhooks) => webhooks.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Export(export) => export.run(),
         Command::Import(import) => import.run(),

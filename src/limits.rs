@@ -360,6 +360,12 @@ pub const CALL_GIVE_UP_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
 pub const CALLS_OF_COMMIT_MAX: usize = 1_000;
 /// Calls of webhooks that were given up and are kept to look at.
 pub const CALLS_GIVEN_UP_MAX: usize = 10_000;
+/// Calls that were given up in one answer to those who run the server.
+pub const GIVEN_UP_PAGE_MAX: usize = 100;
+/// The body of a request on the address of `[admin]`, in bytes.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 << 10;
+/// Revocations that are remembered where there is no file for them.
+pub const REVOKED_MAX: usize = 10_000;
 /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.
 pub const IDLE_MS_MAX: u64 = 60_000;
 /// The largest [`IDLE_MS_MAX`] that a configuration may set, in milliseconds.

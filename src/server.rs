@@ -43,6 +43,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -50,7 +51,7 @@ use crate::hub::{Host, Hub, HubConfig, Machine, Stopped};
 use crate::limits;
 use crate::storage::ChangeLog;
 use crate::workspace::WorkspaceConfig;
-use admin::Desk;
+use admin::{Desk, Office};
 use auth::{Auth, AuthError, Entry};
 use caller::{Comer, Line, Visitor};
 use config::Config;
@@ -263,16 +264,28 @@ impl<L: Listener> Server<L> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// What those who run it may do, on their own address.
+    fn office(&self) -> Office {
+        let exposed = self.admin_address().is_some_and(|address| !address.ip().is_loopback());
+        Office {
+            auth: self.auth.clone(),
+            ledger: Arc::clone(self.webhooks.ledger()),
+            news: self.hub.new_calls(),
+            origins: Origins::new(Vec::new(), exposed),
+        }
+    }
+
     /// Serves until `stop` is ready, and then ends in order: says that it is not ready any more,
     /// takes nothing new, saves, answers what was asked, closes the sockets. Returns what could
     /// not be saved.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
         let phase = Arc::new(watch::Sender::new(Phase::Running));
+        let (ledger, office) = (Arc::clone(self.webhooks.ledger()), self.office().router());
         let (stall, request) = (self.rules.json.patience.stall, self.rules.request);
         let (drain, stopping) = (self.rules.drain, self.rules.stop);
         let sockets = SocketMeter::default();
         let gate = Gate::new(self.listener, self.rules.sockets_max, stall).counting(&sockets.open);
-        let metrics = Arc::new(Metrics::new(self.hub.clone(), &sockets));
+        let metrics = Arc::new(Metrics::new(self.hub.clone(), &sockets, ledger));
         // Strangers are told nothing.
         let told = self.admin.is_none() && !self.exposed;
         let desk = |told: bool| Desk {
@@ -300,10 +313,8 @@ impl<L: Listener> Server<L> {
         let serving = tokio::spawn(accept::serve(gate, routes, request, ending, held));
         let (answering, end) = watch::channel(());
         let admin = self.admin.map(|listener| {
-            let gate = Gate::new(listener, limits::ADMIN_SOCKETS_MAX, stall);
-            // It answers to the end: nobody waits for it.
-            let (_, held) = watch::channel(Phase::Running);
-            tokio::spawn(accept::serve(gate, desk(true).router(), request, end, held))
+            let routes = desk(true).router().merge(office);
+            serve_office(listener, routes, (stall, request), end)
         });
 
         // To the end, also of a long one: who is revoked meanwhile is let out.
@@ -336,6 +347,18 @@ impl<L: Listener> Server<L> {
         }
         stopped
     }
+}
+
+/// Serves those who run the server, to the end: nobody waits for it.
+fn serve_office(
+    listener: TcpListener,
+    routes: Router,
+    (stall, request): (Duration, Duration),
+    end: watch::Receiver<()>,
+) -> JoinHandle<()> {
+    let gate = Gate::new(listener, limits::ADMIN_SOCKETS_MAX, stall);
+    let (_, held) = watch::channel(Phase::Running);
+    tokio::spawn(accept::serve(gate, routes, request, end, held))
 }
 
 /// What it takes to give a client a session.

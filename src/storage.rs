@@ -21,7 +21,7 @@ pub mod sqlite;
 
 use std::fmt;
 
-pub use calls::{CallId, Lane, Settled, WaitingCall};
+pub use calls::{Backlog, CallId, GivenUpCall, Lane, Settled, WaitingCall, time_of};
 
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Append, Checkpoint, MessageId, Stored};
@@ -118,6 +118,25 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     /// Notes durably what became of calls: they wait no more. One that is not there any more is
     /// passed over.
     fn settle(&self, settled: &[(CallId, Settled)]) -> Result<(), StorageError>;
+
+    /// What is kept of each webhook, by name; of one of which nothing is kept, nothing is said.
+    fn backlog(&self) -> Result<Vec<Backlog>, StorageError>;
+
+    /// The calls that were given up and are kept, at most so many, in the order of their ids, from
+    /// behind `after`; those that are damaged are passed over. A log may forget them at once, as
+    /// this one does.
+    fn given_up(
+        &self,
+        _after: Option<CallId>,
+        _count_max: usize,
+    ) -> Result<Vec<GivenUpCall>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Lets a call that was given up wait again, or all of them; says how many there were.
+    fn retry(&self, _id: Option<CallId>) -> Result<usize, StorageError> {
+        Ok(0)
+    }
 
     /// Counts the openings of a workspace, durably: 0 for the first, then 1, and so on. Transient
     /// stores take it as their epoch, so that a seq of a former life is never mistaken.

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 use statehouse::hub::clock;
@@ -14,6 +15,7 @@ use statehouse::json::Pointer;
 use statehouse::limits;
 use statehouse::workspace::Glob;
 
+use super::admin::Admin;
 use super::{Failure, output, parse_pointer};
 
 /// Arguments of `token`.
@@ -27,6 +29,9 @@ pub(super) struct Token {
 enum What {
     /// Print a new token.
     New(Box<New>),
+    /// Take back a token, or those of a user: the server lets them in no more, and sends away who
+    /// is in with them.
+    Revoke(Revoke),
     /// Print what a token says. Whether it is true, only a server knows.
     Inspect(Inspect),
 }
@@ -72,6 +77,22 @@ struct New {
     id: Option<String>,
 }
 
+/// Arguments of `token revoke`.
+#[derive(Debug, Args)]
+struct Revoke {
+    /// The token of this id
+    #[arg(long, value_name = "ID", required_unless_present = "sub", conflicts_with = "sub")]
+    jti: Option<String>,
+    /// All tokens of this user
+    #[arg(long, value_name = "USER")]
+    sub: Option<String>,
+    /// Only those that were made up to then: seconds since 1970, or "now"
+    #[arg(long, value_name = "TIME", requires = "sub", value_parser = parse_moment)]
+    up_to: Option<u64>,
+    #[command(flatten)]
+    admin: Admin,
+}
+
 /// Arguments of `token inspect`.
 #[derive(Debug, Args)]
 struct Inspect {
@@ -94,6 +115,7 @@ impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.what {
             What::New(new) => output::print(&new.token()?),
+            What::Revoke(revoke) => revoke.run(),
             What::Inspect(inspect) => inspect.run(),
         }
     }
@@ -151,6 +173,17 @@ impl New {
     }
 }
 
+impl Revoke {
+    fn run(self) -> Result<(), Failure> {
+        let Self { jti, sub, up_to, admin } = self;
+        let members = [("jti", jti.map(Value::from)), ("sub", sub.map(Value::from))];
+        let members = members.into_iter().chain([("up_to", up_to.map(Value::from))]);
+        let body: Value =
+            members.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        admin.ask(Method::POST, "/revoke", Some(&body))
+    }
+}
+
 impl Inspect {
     fn run(&self) -> Result<(), Failure> {
         let mut parts = self.token.expose().split('.');
@@ -163,6 +196,14 @@ impl Inspect {
         };
         output::print_pretty(&serde_json::json!({ "head": head, "claims": claims }))
     }
+}
+
+/// A moment in seconds since 1970.
+fn parse_moment(text: &str) -> Result<u64, String> {
+    if text == "now" {
+        return Ok(clock::now().0 / 1_000);
+    }
+    text.parse().map_err(|_error| "expected seconds since 1970, or now".to_owned())
 }
 
 /// A time as a number and its unit, in seconds.

@@ -52,6 +52,12 @@ impl NewCalls {
         self.bell.notify_one();
     }
 
+    /// Notes that any lane may have got some.
+    pub fn add_any(&self) {
+        lock(&self.heard).others = true;
+        self.bell.notify_one();
+    }
+
     /// Waits until there is something new, and takes it. For one listener.
     pub async fn next(&self) -> Heard {
         loop {

@@ -12,7 +12,7 @@ use super::*;
 use crate::ids::{Millis, Seq};
 use crate::json::{Json, JsonPatch};
 use crate::storage::memory::MemoryLog;
-use crate::storage::{AppendTo, CallId, Lane, Settled, WaitingCall};
+use crate::storage::{AppendTo, Backlog, CallId, Lane, Settled, WaitingCall};
 use crate::workspace::{
     Author, Caps, Checkpoint, Delivery, Dialect, Edit, Hello, MessageId, Stored, Terms, Write,
 };
@@ -95,6 +95,10 @@ impl ChangeLog for TestLog {
         keep: Seq,
     ) -> Result<(), StorageError> {
         self.kept.checkpoint(workspace, store, checkpoint, keep)
+    }
+
+    fn backlog(&self) -> Result<Vec<Backlog>, StorageError> {
+        self.kept.backlog()
     }
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {

@@ -1,20 +1,32 @@
-//! What is for whoever runs the server: is it alive, does it take requests, what has it counted.
+//! What is for whoever runs the server: is it alive, does it take requests, what has it counted,
+//! and what he may do about it.
 //!
-//! It is served where clients are, and with `[admin] listen` on an address of its own, which stays
-//! open until the server has ended: while it stops, a load balancer still hears there that it does.
+//! The first three are served where clients are, and with `[admin] listen` on an address of its
+//! own, which stays open until the server has ended: while it stops, a load balancer still hears
+//! there that it does. What changes something, or tells of stores, is served only there: nobody is
+//! asked who he is.
+
+mod calls;
+mod revoke;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use super::Phase;
+use super::auth::Auth;
 use super::metrics::Metrics;
+use super::origin::Origins;
 use super::problem::Problem;
+use super::webhooks::Ledger;
+use crate::hub::NewCalls;
+use crate::limits;
 
 /// What the answers are made of.
 #[derive(Debug, Clone)]
@@ -35,12 +47,47 @@ impl Desk {
     }
 }
 
+/// What those who run the server may do.
+#[derive(Debug, Clone)]
+pub(super) struct Office {
+    pub(super) auth: Option<Arc<Auth>>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) news: Arc<NewCalls>,
+    pub(super) origins: Origins,
+}
+
+impl Office {
+    /// The routes to it.
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/revoke", post(revoke::serve))
+            .route("/webhooks/given-up", get(calls::list))
+            .route("/webhooks/given-up/retry", post(calls::retry_all))
+            .route("/webhooks/given-up/{id}/retry", post(calls::retry))
+            .layer(DefaultBodyLimit::max(limits::ADMIN_BODY_BYTES_MAX))
+            .layer(middleware::from_fn_with_state(self.origins.clone(), guard))
+            .with_state(self)
+    }
+}
+
+/// A page in a browser of this machine is nobody who runs the server.
+async fn guard(State(origins): State<Origins>, request: Request, next: Next) -> Response {
+    if origins.allow(request.headers()) {
+        next.run(request).await
+    } else {
+        Problem::bad_origin().into_response()
+    }
+}
+
 async fn is_ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
     check(&desk.phase, Phase::Running).map(|()| "ok\n")
 }
 
 async fn tell(State(desk): State<Desk>) -> Response {
-    desk.metrics.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |all| all.answer())
+    match desk.metrics {
+        Some(all) => all.answer().await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 /// Refuses what comes to a server that is further on its way to its end than this.

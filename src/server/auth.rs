@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{sleep, timeout};
 
 pub use keys::{KeySource, Signing};
@@ -29,6 +29,7 @@ use crate::limits;
 use crate::protocol::codes::Closing;
 use crate::workspace::{Glob, Grant, Rights};
 use keys::Keys;
+pub(crate) use revoked::{Revocation, RevokeError};
 use revoked::{Revoked, RevokedFile};
 use tickets::Tickets;
 use token::Expected;
@@ -100,6 +101,8 @@ pub(crate) struct Pass {
     user: Arc<str>,
     /// The token's own name.
     id: Option<Arc<str>>,
+    /// When it was made, if it says so.
+    made: Option<Millis>,
     /// When it does not count any more.
     expires: Millis,
     /// What may be done, each in the workspaces whose names fit.
@@ -136,6 +139,8 @@ pub(crate) struct Auth {
     wanted: Notify,
     revoked_file: RevokedFile,
     revoked: watch::Sender<Arc<Revoked>>,
+    /// Held by who changes the list, or reads it anew.
+    revoking: Mutex<()>,
     tickets: Tickets,
     host: Arc<dyn Host>,
 }
@@ -160,6 +165,7 @@ impl Auth {
             wanted: Notify::new(),
             revoked_file,
             revoked: watch::Sender::new(Arc::new(revoked)),
+            revoking: Mutex::new(()),
             tickets: Tickets::default(),
             host,
         })
@@ -283,7 +289,26 @@ impl Auth {
         }
     }
 
+    /// Shuts somebody out from now on; who is in is sent away. Says whether it outlives a restart.
+    pub(super) async fn revoke(self: &Arc<Self>, one: Revocation) -> Result<bool, RevokeError> {
+        let _turn = self.revoking.lock().await;
+        let is_kept = self.revoked_file.0.is_some();
+        if !is_kept && self.revoked.borrow().len() >= limits::REVOKED_MAX {
+            return Err(RevokeError::Full);
+        }
+        let (this, line) = (Arc::clone(self), one.clone());
+        let written = blocking(&*self.host, move || this.revoked_file.append(&line)).await;
+        let durable = written.unwrap_or_else(|error| Err(RevokeError::Unwritable(error)))?;
+        self.revoked.send_modify(|known| {
+            let mut more = Revoked::clone(known);
+            more.add(one);
+            *known = Arc::new(more);
+        });
+        Ok(durable)
+    }
+
     async fn refresh_revoked(self: &Arc<Self>) {
+        let _turn = self.revoking.lock().await;
         let this = Arc::clone(self);
         let read = blocking(&*self.host, move || this.revoked_file.read()).await;
         match read.unwrap_or_else(Err) {

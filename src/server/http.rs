@@ -4,7 +4,7 @@
 //! decided here about states. An edit that names an older state (`If-Match`) is made on that state
 //! and merges, unless the client prefers that it be refused.
 
-mod body;
+pub(super) mod body;
 pub(super) mod changes;
 mod conditions;
 pub(super) mod query;

@@ -23,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::problem::Problem;
 use super::tongue::Tongue;
+use super::webhooks::Ledger;
 use crate::hub::Hub;
 
 /// What is before every name that is not about the process as such.
@@ -99,11 +100,12 @@ type Answered = ([(&'static str, String); 1], [(&'static str, u16); 1]);
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
+    calls: Arc<Ledger>,
 }
 
 impl Metrics {
     /// The metrics of one server.
-    pub(super) fn new(hub: Hub, sockets: &SocketMeter) -> Self {
+    pub(super) fn new(hub: Hub, sockets: &SocketMeter, calls: Arc<Ledger>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(process::Process));
         let ours = registry.sub_registry_with_prefix(PREFIX);
@@ -126,7 +128,8 @@ impl Metrics {
         let requests = Family::<Answered, Counter>::default();
         ours.register("http_requests", "Requests answered", requests.clone());
         ours.register_collector(Box::new(Held(hub)));
-        Self { registry, requests }
+        calls.register(ours);
+        Self { registry, requests, calls }
     }
 
     /// Counts a request when it is answered.
@@ -144,7 +147,8 @@ impl Metrics {
     }
 
     /// Answers with all of it.
-    pub(super) fn answer(&self) -> Response {
+    pub(super) async fn answer(&self) -> Response {
+        self.calls.refresh().await;
         let mut out = String::new();
         if let Err(error) = text::encode(&mut out, &self.registry) {
             tracing::error!(%error, "the metrics could not be written");

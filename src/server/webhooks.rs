@@ -8,6 +8,7 @@
 //! again, under the same id.
 
 mod address;
+mod ledger;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,24 +17,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+pub(super) use self::ledger::Ledger;
 pub(super) use self::target::{check_address, key_of};
 
+use self::ledger::Outcome;
 use self::target::Target;
 use super::config::{WebhookConfig, WebhookRules};
 use crate::hub::{Host, NewCalls};
 use crate::ids::Millis;
 use crate::limits;
-use crate::storage::{ChangeLog, Lane, Settled, StorageError, WaitingCall};
+use crate::storage::{ChangeLog, Lane, Settled, StorageError, WaitingCall, time_of};
 use crate::workspace::Call;
 
 /// All webhooks of a server.
 #[derive(Debug)]
 pub(super) struct Webhooks {
-    log: Arc<dyn ChangeLog>,
+    ledger: Arc<Ledger>,
     host: Arc<dyn Host>,
     targets: BTreeMap<Arc<str>, Target>,
     give_up_ms: u64,
@@ -55,16 +58,22 @@ impl Webhooks {
         log: Arc<dyn ChangeLog>,
         host: Arc<dyn Host>,
     ) -> Result<Self, reqwest::Error> {
+        let ledger = Ledger::new(webhooks, log, Arc::clone(&host));
         let client = target::client(rules.allow_private)?;
         let target = |webhook: &WebhookConfig| {
             (Arc::clone(&webhook.name), Target::new(webhook, client.clone()))
         };
         Ok(Self {
-            log,
+            ledger: Arc::new(ledger),
             host,
             targets: webhooks.iter().map(target).collect(),
             give_up_ms: rules.give_up_ms,
         })
+    }
+
+    /// What is kept and counted of the calls.
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// Makes calls until the sender of `ending` is dropped. What was made is noted then.
@@ -125,7 +134,8 @@ impl Webhooks {
     async fn lanes(self: &Arc<Self>, after: Option<Lane>) -> Vec<Lane> {
         loop {
             let from = after.clone();
-            match self.ask(move |log| log.lanes(from.as_ref(), limits::CALL_LANES_MAX)).await {
+            match self.ledger.ask(move |log| log.lanes(from.as_ref(), limits::CALL_LANES_MAX)).await
+            {
                 Ok(lanes) => return lanes,
                 Err(error) => tracing::error!(%error, "the calls of webhooks cannot be read"),
             }
@@ -172,10 +182,11 @@ impl Webhooks {
         let Some(target) = self.targets.get(&lane.webhook) else { return Ok(Served::All) };
         let _place = target.place().await;
         let from = lane.clone();
-        let waiting = self.ask(move |log| log.calls(&from, limits::CALLS_READ_MAX)).await?;
+        let waiting = self.ledger.ask(move |log| log.calls(&from, limits::CALLS_READ_MAX)).await?;
         let mut settled = Vec::new();
         let mut served = if waiting.is_empty() { Served::All } else { Served::Some };
         for WaitingCall { id, call } in waiting {
+            let began = self.host.passed();
             let made = tokio::select! {
                 biased;
                 _dropped = ending.changed() => {
@@ -184,22 +195,26 @@ impl Webhooks {
                 }
                 made = target.call(lane, &call, self.host.now()) => made,
             };
+            let took = self.host.passed().saturating_sub(began);
             let Err(why) = made else {
+                self.ledger.count(lane, Outcome::Told, took);
                 settled.push((id, Settled::Told));
                 continue;
             };
             let (webhook, seq) = (&*lane.webhook, call.seq);
             if why.is_final || age_ms(&call, self.host.now()) >= self.give_up_ms {
                 tracing::error!(webhook, %seq, %why, "a call of a webhook is given up");
+                self.ledger.count(lane, Outcome::GivenUp, took);
                 settled.push((id, Settled::GivenUp));
                 continue;
             }
+            self.ledger.count(lane, Outcome::Failed, took);
             tracing::warn!(webhook, %seq, %why, "a call of a webhook failed and is made again");
             served = Served::Failed(why.wanted);
             break;
         }
         if !settled.is_empty() {
-            self.ask(move |log| log.settle(&settled)).await?;
+            self.ledger.ask(move |log| log.settle(&settled)).await?;
         }
         Ok(served)
     }
@@ -214,26 +229,9 @@ impl Webhooks {
         let part = u64::from(u16::from_be_bytes([one, two])).saturating_mul(full) >> 16;
         Duration::from_millis((full / 2).saturating_add(part / 2))
     }
-
-    /// Asks the log, which blocks.
-    async fn ask<T: Send + 'static>(
-        self: &Arc<Self>,
-        question: impl FnOnce(&dyn ChangeLog) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let (reply, answer) = oneshot::channel();
-        let log = Arc::clone(&self.log);
-        self.host.run_blocking(Box::new(move || {
-            // If nobody waits any more, the server is about to end.
-            drop(reply.send(question(&*log)));
-        }));
-        let gone = |_gone| Err(StorageError::Failed("the log gave no answer".to_owned()));
-        answer.await.unwrap_or_else(gone)
-    }
 }
 
 /// How long ago the commit was that a call tells of, in milliseconds.
 fn age_ms(call: &Call, now: Millis) -> u64 {
-    let told: Option<serde_json::Value> = serde_json::from_str(&call.told).ok();
-    let time = told.and_then(|told| told.get("time")?.as_u64());
-    now.0.saturating_sub(time.unwrap_or(now.0))
+    now.0.saturating_sub(time_of(&call.told).unwrap_or(now).0)
 }

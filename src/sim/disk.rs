@@ -11,7 +11,9 @@ use super::chance::Chance;
 use super::plan::{Fault, Plan};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::storage::memory::MemoryLog;
-use crate::storage::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall};
+use crate::storage::{
+    AppendTo, Backlog, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall,
+};
 use crate::workspace::{Checkpoint, MessageId, Stored};
 
 /// What is left when the server is gone.
@@ -193,6 +195,10 @@ impl ChangeLog for SimLog {
         disk.kept.checkpoint(workspace, store, checkpoint, keep)?;
         // It stands, and nobody knows.
         if disk.strikes(Fault::FailedCheckpoint, 4) { Err(failed()) } else { Ok(()) }
+    }
+
+    fn backlog(&self) -> Result<Vec<Backlog>, StorageError> {
+        self.readable()?.kept.backlog()
     }
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::ids::{StoreName, WorkspaceId};
+use serde::Deserialize;
+
+use crate::ids::{Millis, StoreName, WorkspaceId};
 use crate::workspace::Call;
 
 /// Names a call in its log; rises from call to call, and no two have the same.
@@ -38,4 +40,37 @@ pub enum Settled {
     /// It could not be told. It is kept to look at, the newest
     /// [`CALLS_GIVEN_UP_MAX`](crate::limits::CALLS_GIVEN_UP_MAX) of them.
     GivenUp,
+}
+
+/// What is kept of one webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The webhook.
+    pub webhook: Arc<str>,
+    /// Calls that wait.
+    pub waiting: usize,
+    /// Calls that were given up.
+    pub given_up: usize,
+    /// When the commit was made that the oldest waiting call tells of.
+    pub oldest: Option<Millis>,
+}
+
+/// A call that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUpCall {
+    /// Its name.
+    pub id: CallId,
+    /// Where it was to be made.
+    pub lane: Lane,
+    /// The call.
+    pub call: Call,
+}
+
+/// When the commit was made, by what a call [tells](Call::told) of it.
+pub fn time_of(told: &str) -> Option<Millis> {
+    #[derive(Deserialize)]
+    struct Told {
+        time: u64,
+    }
+    serde_json::from_str(told).ok().map(|Told { time }| Millis(time))
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall, accept};
+use super::{
+    AppendTo, Backlog, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall, accept, time_of,
+};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Append, Call, Checkpoint, Commit, MessageId, Stored};
 
@@ -171,6 +173,23 @@ impl ChangeLog for MemoryLog {
         }
         calls.waiting.retain(|_, lane| !lane.is_empty());
         Ok(())
+    }
+
+    fn backlog(&self) -> Result<Vec<Backlog>, StorageError> {
+        let mut backlogs: BTreeMap<Arc<str>, Backlog> = BTreeMap::new();
+        for (lane, calls) in &self.waiting().waiting {
+            let webhook = Arc::clone(&lane.webhook);
+            let backlog = backlogs.entry(Arc::clone(&webhook)).or_insert_with(|| Backlog {
+                webhook,
+                waiting: 0,
+                given_up: 0,
+                oldest: None,
+            });
+            backlog.waiting = backlog.waiting.saturating_add(calls.len());
+            let first = calls.first_key_value().and_then(|(_, call)| time_of(&call.told));
+            backlog.oldest = backlog.oldest.into_iter().chain(first).min();
+        }
+        Ok(backlogs.into_values().collect())
     }
 
     fn identity(&self) -> Result<[u8; 16], StorageError> {

@@ -48,7 +48,9 @@ use self::fault::Fault;
 use self::folder::Folder;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::{AppendTo, CallId, ChangeLog, Lane, Settled, StorageError, WaitingCall};
+use super::{
+    AppendTo, Backlog, CallId, ChangeLog, GivenUpCall, Lane, Settled, StorageError, WaitingCall,
+};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Checkpoint, Commit, MessageId, Stored};
 
@@ -140,6 +142,22 @@ impl ChangeLog for SqliteLog {
         keep: Seq,
     ) -> Result<(), StorageError> {
         self.write(|tx| writer::checkpoint(tx, workspace, store, checkpoint, keep))
+    }
+
+    fn backlog(&self) -> Result<Vec<Backlog>, StorageError> {
+        self.readers.read(calls::backlog)
+    }
+
+    fn given_up(
+        &self,
+        after: Option<CallId>,
+        count_max: usize,
+    ) -> Result<Vec<GivenUpCall>, StorageError> {
+        self.readers.read(|view| calls::given_up(view, after, count_max))
+    }
+
+    fn retry(&self, id: Option<CallId>) -> Result<usize, StorageError> {
+        self.write(|tx| calls::retry(tx, id))
     }
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {

@@ -218,6 +218,84 @@ async fn who_is_revoked_is_sent_away() {
     assert_eq!(refused(&server.socket("acme"), &[("authorization", &bearer)]).await, 401);
 }
 
+/// Asks the server to shut somebody out, and says with which code the command ended.
+fn revoke(admin: &str, arguments: &[&str]) -> (Option<i32>, Value) {
+    let mut command = statehouse();
+    let output = command.args(["token", "revoke", "--admin", admin]).args(arguments).output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), serde_json::from_str(&said).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_call_revokes_at_once_and_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("revoked");
+    std::fs::write(&list, "sub:eve").unwrap();
+    let config = format!("{CONFIG}revoked_file = {:?}\n", list.to_str().unwrap());
+    let config = format!("{config}[admin]\nlisten = \"127.0.0.1:0\"\n");
+    let mut server = Server::with_config(&config);
+    let admin = crate::metrics::admin(&server);
+    let (ann, bob) = (token("ann", &grant("*", true)), token("bob", &grant("*", true)));
+    let mut ann_here = Line::json(&server, &ann, &["s"]).await;
+    let mut bob_here = Line::json(&server, &bob, &["s"]).await;
+    let bearer = format!("Bearer {ann}");
+    let events = format!("{}/v1/workspaces/acme/events?stores=s", server.url());
+    let stream = Client::new().get(events).header("authorization", &bearer);
+    let mut stream = stream.send().await.unwrap();
+
+    // The tokens of the tests do not say when they were made, so they count as old.
+    let done = json!({"revoked": true, "durable": true});
+    assert_eq!(revoke(&admin, &["--sub", "ann", "--up-to", "now"]), (Some(0), done.clone()));
+    assert_eq!(ann_here.socket.hear().await, Heard::Closed(Some(4004)));
+    let mut told = Vec::new();
+    while let Some(piece) = stream.chunk().await.unwrap() {
+        told.extend_from_slice(&piece);
+    }
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains(r#""code":4004,"reason":"revoked""#), "{told}");
+    assert_eq!(bob_here.edit("s", "/x", json!(1)).await["type"], "ack");
+    assert_eq!(revoke(&admin, &["--jti", "some-token"]), (Some(0), done));
+    let written = std::fs::read_to_string(&list).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert!(matches!(*lines, ["sub:eve", made, "jti:some-token"] if made.ends_with(":ann")));
+
+    // What cannot be meant changes nothing.
+    let post = |body: Value, kind: &str| {
+        let request = Client::new().post(format!("{admin}/revoke"));
+        request.header("content-type", kind).body(body.to_string()).send()
+    };
+    let json_type = "application/json";
+    for body in [json!({}), json!({"sub": "a", "jti": "b"}), json!({"sub": "a\nsub:bob"})] {
+        assert_eq!(post(body, json_type).await.unwrap().status(), 400);
+    }
+    assert_eq!(post(json!({"sub": "bob"}), "text/plain").await.unwrap().status(), 415);
+    let elsewhere = format!("{}/revoke", server.url());
+    let elsewhere = Client::new().post(elsewhere).body("{}").send().await.unwrap();
+    assert_eq!(elsewhere.status(), 404, "not where clients are");
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), written);
+
+    server.kill();
+    server.start_again(None);
+    assert_eq!(refused(&server.socket("acme"), &[("authorization", &bearer)]).await, 401);
+    let mut bob_again = Line::json(&server, &bob, &["s"]).await;
+    assert_eq!(bob_again.edit("s", "/x", json!(2)).await["type"], "ack");
+}
+
+#[tokio::test]
+async fn without_a_file_a_revocation_says_that_it_ends_with_the_server() {
+    let server = Server::with_config(&format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\n"));
+    let admin = crate::metrics::admin(&server);
+    let ann = token("ann", &grant("*", true));
+    let mut ann_here = Line::json(&server, &ann, &["s"]).await;
+    let done = json!({"revoked": true, "durable": false});
+    assert_eq!(revoke(&admin, &["--sub", "ann"]), (Some(0), done));
+    assert_eq!(ann_here.socket.hear().await, Heard::Closed(Some(4004)));
+
+    let open = Server::with_config("[admin]\nlisten = \"127.0.0.1:0\"\n");
+    assert_eq!(revoke(&crate::metrics::admin(&open), &["--sub", "ann"]).0, Some(5));
+}
+
 /// What one tenant's stores hold is nowhere in what anybody of another hears.
 #[tokio::test]
 async fn nobody_hears_of_another_tenant() {

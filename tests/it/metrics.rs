@@ -65,7 +65,7 @@ impl Scrape {
         *self.samples.get(name).unwrap_or_else(|| panic!("no {name} in {}", self.text))
     }
 
-    fn counts(&self, name: &str) -> u64 {
+    pub(crate) fn counts(&self, name: &str) -> u64 {
         let value = self.value(name);
         assert!(value >= 0.0 && value.fract() == 0.0, "{name} is {value}");
         format!("{value}").parse().unwrap()
@@ -245,7 +245,10 @@ async fn with_an_address_of_their_own_clients_are_not_told() {
 /// Each query of the dashboard names a metric that there is.
 #[tokio::test]
 async fn the_dashboard_asks_for_what_there_is() {
-    let server = Server::start();
+    let server = Server::with_config(
+        "[[trigger]]\npath = \"/s\"\nurl = \"https://example.com/\"\n\
+         secret = \"a secret of twenty-four bytes and more\"\n",
+    );
     let mut ada = hello(&server).await;
     let refused = edit(&mut ada, 0, json!({"op": "remove", "path": "/9"})).await;
     assert_eq!(refused["type"], "nack");

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::client::Socket;
+use crate::metrics::{self, Scrape};
 use crate::server::{Server, statehouse};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -231,6 +232,66 @@ async fn a_call_that_always_fails_is_given_up_and_the_next_ones_are_made() {
     assert_eq!(receiver.seqs("s", 3).await, [2, 3]);
     assert!(server.log().contains("given up"), "the log says so");
     assert!(!server.log().contains(SECRET), "and not with what it is signed");
+}
+
+/// The numbers of one webhook, as they are scraped.
+fn numbers(all: &Scrape) -> [u64; 6] {
+    let of = |name: &str| all.counts(&format!("statehouse_webhook_{name}{{trigger=\"0\"}}"));
+    let calls = |result: &str| {
+        let labels = format!("trigger=\"0\",result=\"{result}\"");
+        all.counts(&format!("statehouse_webhook_calls_total{{{labels}}}"))
+    };
+    let kept = [of("calls_waiting"), of("calls_given_up")];
+    let attempts = ["told", "failed", "given_up"].map(calls);
+    [kept[0], kept[1], attempts[0], attempts[1], attempts[2], of("call_seconds_count")]
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_counted_looked_at_and_made_again() {
+    let receiver = Receiver::start().await;
+    receiver.shared.refusing.lock().unwrap().insert("s".to_owned(), 2);
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    let server = Server::with_config(&format!("{admin}{}", receiver.config("give_up_ms = 100")));
+    let admin = metrics::admin(&server);
+    assert_eq!(numbers(&Scrape::of(&admin).await), [0; 6]);
+    write(&server, "s", 3).await;
+    assert_eq!(receiver.seqs("s", 3).await, [2, 3]);
+    let settled = async {
+        while numbers(&Scrape::of(&admin).await) != [0, 1, 2, 1, 1, 4] {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let counted = timeout(PATIENCE, settled).await;
+    assert!(counted.is_ok(), "{:?}", numbers(&Scrape::of(&admin).await));
+
+    let ask = |arguments: &[&str]| {
+        let mut command = statehouse();
+        let output = command.arg("webhooks").args(arguments).args(["--admin", &admin]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), serde_json::from_str::<Value>(&said).unwrap_or_default())
+    };
+    let (code, said) = ask(&["given-up"]);
+    let id = said["calls"][0]["id"].as_u64().unwrap();
+    let call = json!({
+        "id": id, "webhook": "hook", "workspace": "w", "store": "s", "seq": 1, "path": "/s/n",
+        "time": said["calls"][0]["time"],
+    });
+    assert_eq!((code, &said), (Some(0), &json!({"calls": [call]})));
+    assert_eq!(ask(&["given-up", "--after", &id.to_string()]).1, json!({"calls": []}));
+    assert_eq!(ask(&["retry", &(id + 1).to_string()]).0, Some(4), "that one was told");
+    assert_eq!(ask(&["retry", &id.to_string()]), (Some(0), json!({"retried": 1})));
+    // It comes after those that were made meanwhile.
+    assert_eq!(receiver.seqs("s", 1).await, [2, 3, 1]);
+    assert_eq!(ask(&["retry"]), (Some(0), json!({"retried": 0})));
+
+    // A page in somebody's browser is not asked in; nor is anybody where clients are.
+    let post = |url: String| reqwest::Client::new().post(url);
+    let path = "/webhooks/given-up/retry";
+    let page = post(format!("{admin}{path}")).header("origin", "https://example.com");
+    assert_eq!(page.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let url = format!("{}{path}", server.url());
+    assert_eq!(post(url).send().await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
 #[test]

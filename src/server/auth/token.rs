@@ -124,7 +124,9 @@ impl Expected {
             Some(_) => return Err(AuthError::Invalid("its id is no text")),
         };
         let grants = claims.get(&self.claim).map_or(Ok(Vec::new()), grants)?;
-        Ok(Pass { user, id, expires, grants: grants.into() })
+        // Of one that does not say when it was made, nothing is assumed.
+        let made = claims.get("iat").and_then(time);
+        Ok(Pass { user, id, made, expires, grants: grants.into() })
     }
 
     /// A token for somebody else is for nobody here (RFC 7519, section 4.1.3).

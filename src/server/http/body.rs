@@ -21,14 +21,14 @@ pub(super) struct Allowance {
 }
 
 /// The media type of the body, without parameters and in small letters.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(in crate::server) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next()?;
     Some(essence.trim().to_ascii_lowercase())
 }
 
 /// The body is of a kind that is not understood; `header` says which are.
-pub(super) fn unsupported(header: header::HeaderName, kinds: &'static str) -> Problem {
+pub(in crate::server) fn unsupported(header: header::HeaderName, kinds: &'static str) -> Problem {
     let detail = format!("the content-type is one of {kinds}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
         .with(header, HeaderValue::from_static(kinds))

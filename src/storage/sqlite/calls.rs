@@ -12,7 +12,7 @@ use super::rows::{self, Crc};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::StorageError;
-use crate::storage::calls::{CallId, Lane, Settled, WaitingCall};
+use crate::storage::calls::{Backlog, CallId, GivenUpCall, Lane, Settled, WaitingCall, time_of};
 use crate::workspace::Call;
 
 /// Adds calls at the end of their lanes.
@@ -150,6 +150,74 @@ pub(super) fn settle(database: &Connection, settled: &[(CallId, Settled)]) -> Re
         )?;
     }
     Ok(())
+}
+
+/// What is kept of each webhook.
+pub(super) fn backlog(view: &Connection) -> Result<Vec<Backlog>, Fault> {
+    let mut statement = view.prepare_cached(
+        "SELECT webhook, sum(given_up = 0), sum(given_up <> 0), min(iif(given_up, NULL, id))
+         FROM calls INDEXED BY calls_by_lane GROUP BY webhook ORDER BY webhook",
+    )?;
+    let mut told = view.prepare_cached("SELECT told FROM calls WHERE id = ?1")?;
+    let mut rows = statement.query([])?;
+    let mut backlogs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let oldest: Option<i64> = row.get(3)?;
+        let oldest: Option<String> =
+            oldest.map(|id| told.query_row(params![id], |row| row.get(0))).transpose()?;
+        let count = |at| -> Result<usize, Fault> {
+            Ok(usize::try_from(row.get::<_, i64>(at)?).unwrap_or(usize::MAX))
+        };
+        backlogs.push(Backlog {
+            webhook: row.get::<_, String>(0)?.into(),
+            waiting: count(1)?,
+            given_up: count(2)?,
+            oldest: oldest.and_then(|told| time_of(&told)),
+        });
+    }
+    Ok(backlogs)
+}
+
+/// Calls that were given up, at most so many.
+pub(super) fn given_up(
+    view: &Connection,
+    after: Option<CallId>,
+    count_max: usize,
+) -> Result<Vec<GivenUpCall>, Fault> {
+    let mut statement = view.prepare_cached(
+        "SELECT id, seq, path, told, crc, webhook, workspace, store FROM calls
+         WHERE given_up = 1 AND id > ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let after = after.map_or(Ok(0), |id| rows::number(Seq(id.0)))?;
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after, count_max])?;
+    let mut calls = Vec::new();
+    while let Some(row) = rows.next()? {
+        let webhook: Arc<str> = row.get::<_, String>(5)?.into();
+        let (workspace, store): (String, String) = (row.get(6)?, row.get(7)?);
+        let call = match read(row, &webhook, &workspace, &store) {
+            Ok(call) => call,
+            Err(Fault::Log(error @ StorageError::Damaged(_))) => {
+                tracing::error!(%error, "a call of a webhook that was given up is passed over");
+                continue;
+            }
+            Err(fault) => return Err(fault),
+        };
+        if let (Ok(workspace), Ok(store)) = (workspace.parse(), store.parse()) {
+            let lane = Lane { webhook, workspace, store };
+            calls.push(GivenUpCall { id: call.id, lane, call: call.call });
+        }
+    }
+    Ok(calls)
+}
+
+/// Lets one call, or all, that were given up wait again.
+pub(super) fn retry(database: &Connection, id: Option<CallId>) -> Result<usize, Fault> {
+    let id = id.map(|id| rows::number(Seq(id.0))).transpose()?;
+    let mut statement = database.prepare_cached(
+        "UPDATE calls SET given_up = 0 WHERE given_up = 1 AND (?1 IS NULL OR id = ?1)",
+    )?;
+    Ok(statement.execute(params![id])?)
 }
 
 /// Reads every call that is kept, and tells what is wrong with it.

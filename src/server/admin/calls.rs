@@ -1,0 +1,107 @@
+//! Calls of webhooks that were given up: to look at, and to make again.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::Office;
+use crate::ids::Millis;
+use crate::limits;
+use crate::server::problem::Problem;
+use crate::storage::{CallId, GivenUpCall, StorageError, time_of};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// The id of the last call on the page before.
+    after: Option<u64>,
+}
+
+/// One page of them. What they tell, the values before and after, is not told here.
+#[derive(Debug, Serialize)]
+pub(super) struct GivenUp {
+    calls: Vec<Entry>,
+    /// Where the next page begins: `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    id: u64,
+    webhook: String,
+    workspace: String,
+    store: String,
+    seq: u64,
+    path: String,
+    /// When the commit was made, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
+impl From<GivenUpCall> for Entry {
+    fn from(given_up: GivenUpCall) -> Self {
+        let GivenUpCall { id, lane, call } = given_up;
+        Self {
+            id: id.0,
+            webhook: lane.webhook.to_string(),
+            workspace: lane.workspace.to_string(),
+            store: lane.store.to_string(),
+            seq: call.seq.0,
+            path: call.path.to_string(),
+            time: time_of(&call.told).map(|Millis(time)| time),
+        }
+    }
+}
+
+/// How many wait again.
+#[derive(Debug, Serialize)]
+pub(super) struct Retried {
+    retried: usize,
+}
+
+/// `GET /webhooks/given-up`.
+pub(super) async fn list(
+    State(office): State<Office>,
+    Query(page): Query<Page>,
+) -> Result<Json<GivenUp>, Problem> {
+    let after = page.after.map(CallId);
+    let most = limits::GIVEN_UP_PAGE_MAX;
+    let found =
+        office.ledger.ask(move |log| log.given_up(after, most)).await.map_err(|e| failed(&e))?;
+    let next = found.last().filter(|_| found.len() >= most).map(|last| last.id.0);
+    Ok(Json(GivenUp { calls: found.into_iter().map(Entry::from).collect(), next }))
+}
+
+/// `POST /webhooks/given-up/{id}/retry`.
+pub(super) async fn retry(
+    State(office): State<Office>,
+    Path(id): Path<u64>,
+) -> Result<Json<Retried>, Problem> {
+    match again(&office, Some(CallId(id))).await? {
+        Retried { retried: 0 } => {
+            let detail = "no call of this id was given up and is kept";
+            Err(Problem::new(StatusCode::NOT_FOUND, "no-such-call", detail))
+        }
+        retried => Ok(Json(retried)),
+    }
+}
+
+/// `POST /webhooks/given-up/retry`.
+pub(super) async fn retry_all(State(office): State<Office>) -> Result<Json<Retried>, Problem> {
+    again(&office, None).await.map(Json)
+}
+
+async fn again(office: &Office, id: Option<CallId>) -> Result<Retried, Problem> {
+    let retried = office.ledger.ask(move |log| log.retry(id)).await.map_err(|e| failed(&e))?;
+    if retried > 0 {
+        office.news.add_any();
+    }
+    Ok(Retried { retried })
+}
+
+fn failed(error: &StorageError) -> Problem {
+    tracing::error!(%error, "the calls of webhooks cannot be looked at");
+    Problem::internal("the log failed; its own log says more")
+}
