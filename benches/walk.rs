@@ -65,6 +65,7 @@ fn opening(rules: WorkspaceConfig) -> Opening {
         id: "bench".parse().unwrap(),
         config: Arc::new(rules),
         stored: Vec::new(),
+        held: Vec::new(),
         epoch: 0,
         actor: [7; 16],
         storage: StorageId("bench".into()),

@@ -75,6 +75,9 @@ pub enum DocumentError {
     /// Automerge refused or panicked on what it was given by a client.
     #[error("Automerge refused the change: {0}")]
     Refused(String),
+    /// The workspace holds as much as it may, and this makes nothing smaller.
+    #[error("the workspace is full: only what makes the state smaller is taken")]
+    Full,
     /// The state that would come of it is not one that the store may have.
     #[error("{0}")]
     Unfit(Box<Breach>),
@@ -165,6 +168,8 @@ pub struct Document {
     limits: JsonLimits,
     /// Changes that are received before the next is made again.
     pause: u32,
+    /// Whether only what makes the JSON smaller is taken.
+    full: bool,
 }
 
 /// The whole document as it was saved some changes ago: most of what a new client is sent.
@@ -202,7 +207,7 @@ impl Document {
             }
             let root = projection::read(&doc)?;
             let limits = JsonLimits::default();
-            Ok(Self { doc, root, policy, shield: None, saved, limits, pause: 0 })
+            Ok(Self { doc, root, policy, shield: None, saved, limits, pause: 0, full: false })
         })
     }
 
@@ -217,6 +222,11 @@ impl Document {
     /// shrink.
     pub fn hold_to(&mut self, limits: &JsonLimits) {
         self.limits = limits.clone();
+    }
+
+    /// Whether from now on nothing is taken but what makes the JSON smaller.
+    pub fn fill(&mut self, full: bool) {
+        self.full = full;
     }
 
     /// The JSON now.
@@ -276,6 +286,9 @@ impl Document {
         let change = if entries.is_empty() {
             None
         } else if base.heads == self.heads() {
+            if self.full && root.encoded_len() >= self.root.encoded_len() {
+                return Err(DocumentError::Full);
+            }
             judge(&self.json(), next)?;
             let change = self.write_here(&entries, note)?;
             self.root = root.clone();
@@ -541,13 +554,17 @@ impl Document {
         if self.shield.is_none() {
             self.shield = Some(Shield::new(&self.doc));
         }
-        let Self { doc, root, limits, .. } = self;
+        let Self { doc, root, limits, full, .. } = self;
+        let full = *full;
         let heads_before = doc.get_heads().len();
         let tried = guard::contained(|| {
             let next = step(doc, root, limits)?;
             let grows = next.encoded_len() > root.encoded_len();
             if grows && next.encoded_len() > limits.document_bytes_max {
                 return Err(DocumentError::TooLarge);
+            }
+            if full && next.encoded_len() >= root.encoded_len() {
+                return Err(DocumentError::Full);
             }
             let heads = doc.get_heads().len();
             if heads > limits::DOCUMENT_HEADS_MAX && heads > heads_before {

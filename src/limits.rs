@@ -66,6 +66,9 @@ pub const MEND_ROUNDS_MAX: usize = 16;
 /// closed, so that two servers whose rules differ do not answer each other for ever.
 pub const MENDED_IN_A_ROW_MAX: u32 = 64;
 
+/// Bytes that one workspace may hold in the log, unless a configuration says less: more than any
+/// disk has, and nothing is counted.
+pub const WORKSPACE_BYTES_MAX: u64 = 1 << 50;
 /// Stores in one workspace.
 pub const STORES_MAX: usize = 10_000;
 /// The largest [`STORES_MAX`] that a configuration may set. The answer to a hello that asks for

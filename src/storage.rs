@@ -85,6 +85,19 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     /// The stores of a workspace that hold commits, by name, each with its newest seq.
     fn stores(&self, workspace: &WorkspaceId) -> Result<Vec<(StoreName, Seq)>, StorageError>;
 
+    /// What the stores of a workspace take in the log: their checkpoints, and the changes after
+    /// them, in bytes, with what is written around them.
+    fn held(&self, workspace: &WorkspaceId) -> Result<Vec<(StoreName, u64)>, StorageError> {
+        let held = |(name, _): (StoreName, Seq)| {
+            let stored = self.read(workspace, &name)?;
+            let changes = stored.commits.iter().flat_map(|commit| &commit.changes);
+            let checkpoint = stored.checkpoint.iter().map(|checkpoint| checkpoint.bytes.len());
+            let bytes = changes.map(Vec::len).chain(checkpoint).sum::<usize>();
+            Ok((name, u64::try_from(bytes).unwrap_or(u64::MAX)))
+        };
+        self.stores(workspace)?.into_iter().map(held).collect()
+    }
+
     /// The commit of a store that carried this message id, at any time.
     fn recall(
         &self,

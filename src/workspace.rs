@@ -23,6 +23,7 @@ mod intake;
 mod mend;
 mod outbox;
 mod publish;
+mod quota;
 pub mod recover;
 pub mod refusal;
 pub mod repo;
@@ -57,6 +58,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ids::{Millis, Seq, SessionId, StoreName, WorkspaceId};
 use crate::limits;
 use outbox::Outbox;
+use quota::Quota;
 use repo::{Documents, Heard, RemoteBook};
 use session::{Session, Stand};
 use store::Store;
@@ -70,6 +72,9 @@ pub struct Opening {
     pub config: Arc<WorkspaceConfig>,
     /// The stores that the log holds, by name.
     pub stored: Vec<(StoreName, Seq)>,
+    /// What the log holds of them, in bytes; nobody asks unless
+    /// [`WorkspaceLimits::bytes_max`] says less than there is.
+    pub held: Vec<(StoreName, u64)>,
     /// The epoch of its transient stores: another one at every opening.
     pub epoch: u32,
     /// 16 random bytes: the Automerge actor of this opening's server-side writes.
@@ -96,6 +101,7 @@ pub struct Workspace {
     names: BTreeMap<SenderId, SessionId>,
     heard: Heard,
     remote: RemoteBook,
+    quota: Quota,
     outbox: Outbox,
 }
 
@@ -161,6 +167,7 @@ impl Workspace {
             names: BTreeMap::new(),
             heard: Heard::default(),
             remote: RemoteBook::new(opening.storage),
+            quota: Quota::new(opening.config.limits.bytes_max, opening.held),
             config: opening.config,
             epoch: opening.epoch,
             signers: Signers::new(opening.actor),
@@ -234,11 +241,12 @@ impl Workspace {
                 self.unpark(now);
                 self.recalls.remove(&message);
             }
-            Input::Checkpointed { store, .. } => {
+            Input::Checkpointed { store, done } => {
                 let key = StoreKey { name: store, owner: None };
                 if let Some(Slot::Loaded(store)) = self.stores.get_mut(&key) {
-                    store.checkpointed();
+                    store.checkpointed(done);
                 }
+                self.weigh(&key);
             }
         }
     }
@@ -247,7 +255,10 @@ impl Workspace {
         let Some(session) = self.sessions.remove(&id) else {
             return;
         };
-        self.stores.retain(|key, _| key.owner != Some(id));
+        let own = self.stores.extract_if(.., |key, _| key.owner == Some(id));
+        for (key, _) in own {
+            self.quota.forget(&key);
+        }
         if let Some(peer) = &session.repo {
             self.forget_peer(id, peer);
         }
@@ -447,6 +458,7 @@ impl Workspace {
             Some(Slot::Loading(seq)) => seq,
             _ => None,
         };
+        self.weigh(&key);
         self.fire_what_was_saved(&key);
         self.reconcile(&key, former);
         self.serve_wanted(&key);

@@ -25,6 +25,8 @@ pub(super) struct Reader {
 pub(super) struct Opened {
     /// The stores that it holds of the workspace, by name.
     pub(super) stored: Vec<(StoreName, Seq)>,
+    /// What they take in the log, in bytes, if that was asked for.
+    pub(super) held: Vec<(StoreName, u64)>,
     /// The number of this opening.
     pub(super) epoch: u32,
     /// Which place this is: see [`ChangeLog::identity`].
@@ -45,10 +47,15 @@ impl Reader {
     }
 
     /// What a workspace is opened with.
-    pub(super) async fn open(&self, workspace: WorkspaceId) -> Result<Opened, StorageError> {
+    pub(super) async fn open(
+        &self,
+        workspace: WorkspaceId,
+        counted: bool,
+    ) -> Result<Opened, StorageError> {
         let read = move |log: &dyn ChangeLog| {
             let (stored, identity) = (log.stores(&workspace)?, log.identity()?);
-            Ok(Opened { stored, identity, epoch: log.opening(&workspace)? })
+            let held = if counted { log.held(&workspace)? } else { Vec::new() };
+            Ok(Opened { stored, held, identity, epoch: log.opening(&workspace)? })
         };
         self.run(&self.readers, read).await.map_err(StorageError::Failed)?
     }
@@ -80,20 +87,20 @@ impl Reader {
         self.run(&self.readers, read).await?
     }
 
-    /// Replaces the beginning of a store's log by a checkpoint. Whether one stands now; the log
-    /// is as it was if not.
+    /// Replaces the beginning of a store's log by a checkpoint. Its bytes, if one stands now; the
+    /// log is as it was if not.
     pub(super) async fn checkpoint(
         self,
         workspace: WorkspaceId,
         store: StoreName,
         rules: Arc<WorkspaceConfig>,
         now: Millis,
-    ) -> bool {
+    ) -> Option<usize> {
         let done = self.make_checkpoint(&workspace, &store, rules, now).await;
         if let Err(error) = &done {
             tracing::error!(%workspace, %store, error, "a checkpoint failed: the log stays");
         }
-        done.is_ok()
+        done.ok()
     }
 
     async fn make_checkpoint(
@@ -102,7 +109,7 @@ impl Reader {
         store: &StoreName,
         rules: Arc<WorkspaceConfig>,
         now: Millis,
-    ) -> Result<(), String> {
+    ) -> Result<usize, String> {
         let (id, name) = (workspace.clone(), store.clone());
         let make = move |log: &dyn ChangeLog| -> Result<_, String> {
             let stored = log.read(&id, &name).map_err(|e| e.to_string())?;
@@ -117,10 +124,11 @@ impl Reader {
         let place = place(&self.checkpointers).await?;
         let (made, place) = self.run_in(place, make).await?;
         let (checkpoint, keep) = made?;
+        let bytes = checkpoint.bytes.len();
         let (id, name) = (workspace.clone(), store.clone());
         let write = move |log: &dyn ChangeLog| log.checkpoint(&id, &name, &checkpoint, keep);
         let (written, _place) = self.run_in(place, write).await?;
-        written.map_err(|e| e.to_string())
+        written.map_err(|e| e.to_string()).map(|()| bytes)
     }
 
     /// Runs a reading where it may block, in its turn.

@@ -223,8 +223,10 @@ impl Task {
     }
 
     async fn open(&mut self) -> Result<Workspace, HubError> {
-        let opened = self.shared.reader.open(self.id.clone()).await;
-        let Opened { stored, epoch, identity } = opened.map_err(|error| {
+        let bytes_max = self.shared.config.workspace.limits.bytes_max;
+        let counted = bytes_max < limits::WORKSPACE_BYTES_MAX;
+        let opened = self.shared.reader.open(self.id.clone(), counted).await;
+        let Opened { stored, held, epoch, identity } = opened.map_err(|error| {
             tracing::error!(workspace = %self.id, %error, "a workspace cannot be opened");
             HubError::Storage(Arc::new(error))
         })?;
@@ -237,7 +239,7 @@ impl Task {
         #[cfg(planted)]
         let actor = if crate::planted::is("actor-reused") { [7; 16] } else { actor };
         let storage = StorageId(uuid::Uuid::from_bytes(identity).to_string().into());
-        Ok(Workspace::open(Opening { id, config, stored, epoch, actor, storage }))
+        Ok(Workspace::open(Opening { id, config, stored, held, epoch, actor, storage }))
     }
 
     /// Tells everybody who waited that the workspace could not be opened.
@@ -283,7 +285,7 @@ impl Task {
             match input {
                 Input::Saved { save, failed } => self.note_saved(*save, failed),
                 Input::Loaded { result, .. } => self.shared.meter.loaded(result.is_ok()),
-                Input::Checkpointed { done, .. } => self.shared.meter.checkpointed(*done),
+                Input::Checkpointed { done, .. } => self.shared.meter.checkpointed(done.is_some()),
                 _ => {}
             }
         }

@@ -71,6 +71,7 @@ impl Closing {
                 | DocumentError::Json(_)
                 | DocumentError::ReservedKey
                 | DocumentError::Refused(_)
+                | DocumentError::Full
                 | DocumentError::Unfit(_),
             ) => POLICY,
         };
@@ -167,6 +168,7 @@ const fn document_code(error: &DocumentError) -> &'static str {
         DocumentError::UnknownHeads => "stale",
         DocumentError::NoProgress => "resync",
         DocumentError::Refused(_) => "refused",
+        DocumentError::Full => "workspace-full",
         DocumentError::Unfit(_) => "schema-violation",
         DocumentError::Diverged => "internal",
     }
@@ -218,6 +220,7 @@ pub(crate) fn every_refusal() -> Vec<Refusal> {
         Refusal::Document(DocumentError::UnknownHeads),
         Refusal::Document(DocumentError::NoProgress),
         Refusal::Document(DocumentError::Refused(String::new())),
+        Refusal::Document(DocumentError::Full),
         Refusal::Document(DocumentError::Unfit(Box::new(Breach::elsewhere()))),
         Refusal::Document(DocumentError::Diverged),
     ]
@@ -263,6 +266,7 @@ mod tests {
             "too-many 1008",
             "too-many-ops 1008",
             "unavailable 4000",
+            "workspace-full 1008",
         ];
         assert_eq!(codes, expected);
     }

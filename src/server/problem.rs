@@ -162,6 +162,7 @@ const fn status_of_document(error: &DocumentError) -> StatusCode {
         | DocumentError::ReservedKey
         | DocumentError::Refused(_)
         | DocumentError::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        DocumentError::Full => StatusCode::INSUFFICIENT_STORAGE,
         DocumentError::Json(error) => status_of_json(error),
         DocumentError::UnknownHeads => StatusCode::PRECONDITION_FAILED,
         DocumentError::NoProgress => StatusCode::SERVICE_UNAVAILABLE,
@@ -311,6 +312,7 @@ mod tests {
             (503, "resync"),
             (503, "shutting-down"),
             (503, "unavailable"),
+            (507, "workspace-full"),
         ];
         assert_eq!(table, expected);
     }

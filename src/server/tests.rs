@@ -302,3 +302,38 @@ async fn only_this_machine_may_connect_unless_it_is_said() {
     let nowhere = Config { listen: "nowhere".to_owned(), ..Config::default() };
     assert!(matches!(Server::start(&nowhere, log).await, Err(StartError::Listen { .. })));
 }
+
+/// The clock stands still as long as anybody has something to do, and else goes on to the next
+/// thing that waits for it.
+#[tokio::test]
+async fn a_stream_without_events_shows_that_it_lives() {
+    let server = start_usual().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let host = server.address;
+    let request = format!("GET /v1/workspaces/w/events?stores=s HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    while !told.contains("event: ready") || !told.ends_with("\n\n\r\n") {
+        told.push_str(&read_some(&mut stream).await);
+    }
+    assert!(!told.contains("\r\n:"), "there is no need for a comment yet: {told}");
+    tokio::time::pause();
+    for _ in 0..3 {
+        let since = tokio::time::Instant::now();
+        // One chunk (RFC 9112, section 7.1) that holds a comment.
+        assert_eq!(read_some(&mut stream).await, "3\r\n:\n\n\r\n");
+        let passed = since.elapsed();
+        assert!(passed >= Duration::from_millis(limits::EVENT_HEARTBEAT_MS), "{passed:?}");
+        assert!(passed < Duration::from_millis(2 * limits::EVENT_HEARTBEAT_MS), "{passed:?}");
+    }
+    tokio::time::resume();
+    drop(stream);
+    assert!(server.stop().await.unsaved.is_empty());
+}
+
+async fn read_some(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
+    let read = stream.read(&mut bytes).await.unwrap();
+    assert_ne!(read, 0, "the stream ended");
+    String::from_utf8(bytes[..read].to_vec()).unwrap()
+}

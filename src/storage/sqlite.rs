@@ -125,6 +125,10 @@ impl ChangeLog for SqliteLog {
         self.readers.read(|view| view::stores(view, workspace))
     }
 
+    fn held(&self, workspace: &WorkspaceId) -> Result<Vec<(StoreName, u64)>, StorageError> {
+        self.readers.read(|view| view::held(view, workspace))
+    }
+
     fn recall(
         &self,
         workspace: &WorkspaceId,

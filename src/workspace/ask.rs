@@ -231,7 +231,9 @@ impl Workspace {
             return Err(JsonError::TooLarge.into());
         }
         let note = Note { time: now, message: None };
+        let full = self.quota.is_full();
         let store = self.store(&key)?;
+        store.document.fill(full && author != Author::Container);
         let written = if author == Author::Container {
             // What its owner has kept there is so, whatever the rules say.
             store.document.write(&base, &next, explicit.as_ref(), note)

@@ -55,6 +55,10 @@ pub struct WorkspaceLimits {
     pub stores_max: usize,
     /// Sessions that are attached at the same time.
     pub sessions_max: usize,
+    /// What its stores may take in the log, and those that are not kept in memory, in bytes. Beyond
+    /// it only what makes a state smaller is taken. With [`limits::WORKSPACE_BYTES_MAX`] nothing is
+    /// counted.
+    pub bytes_max: u64,
 }
 
 impl Default for WorkspaceLimits {
@@ -64,6 +68,7 @@ impl Default for WorkspaceLimits {
             presence_bytes_max: limits::PRESENCE_BYTES_MAX,
             stores_max: limits::STORES_MAX,
             sessions_max: limits::SESSIONS_MAX,
+            bytes_max: limits::WORKSPACE_BYTES_MAX,
         }
     }
 }

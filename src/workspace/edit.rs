@@ -114,7 +114,9 @@ impl Workspace {
             dialect: Dialect::Json,
             id: edit.id.clone(),
         };
+        let full = self.quota.is_full();
         let store = self.store(key)?;
+        store.document.fill(full);
         let is_current = seq == store.seq();
         let before = store.document.json();
         let note = Note { time: now, message: None };
@@ -329,6 +331,7 @@ impl Workspace {
                 self.outbox.when_saved(None, Effect::Checkpoint { store });
             }
         }
+        self.weigh(key);
         self.publish(key, &made, sender);
         if let Some(depth) = depth {
             self.fire(key, &made, &spoken, depth);

@@ -105,8 +105,8 @@ pub enum Input {
     Checkpointed {
         /// The store.
         store: StoreName,
-        /// Whether a new checkpoint stands; if not, the log is as long as it was.
-        done: bool,
+        /// The bytes of the new checkpoint that stands; without one, the log is as long as it was.
+        done: Option<usize>,
     },
 }
 

@@ -54,6 +54,8 @@ impl Workspace {
         now: Millis,
     ) -> Result<(), Refusal> {
         let store = self.store(key)?;
+        // What was there has its place, however full the workspace is.
+        store.document.fill(false);
         let (base, before) = (store.document.state(), store.document.json());
         let message = format!("put back: {first}");
         let note = Note { time: now, message: Some(&message) };

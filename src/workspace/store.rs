@@ -40,6 +40,8 @@ pub(super) struct Store {
     tail: Tail,
     /// Memory that the store takes, roughly, in bytes.
     bytes: usize,
+    /// What the log holds of it: the checkpoint, and the changes after it, in bytes.
+    logged: usize,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,8 @@ struct Tail {
     bytes: usize,
     /// Whether a checkpoint was asked for and has not been reported yet.
     asked: bool,
+    /// What the log held when it was asked for, in bytes.
+    logged: usize,
 }
 
 /// What a commit did to a store.
@@ -91,6 +95,7 @@ impl Store {
             genesis.iter().chain(stored.commits.iter().flat_map(|commit| &commit.changes));
         let changes: Vec<&[u8]> = changes.map(Vec::as_slice).collect();
         let bytes = changes.iter().map(|change| change.len()).sum::<usize>();
+        let logged = bytes.saturating_add(checkpoint.map_or(0, <[u8]>::len));
         let document = Document::load(policy, checkpoint, &changes).map_err(unavailable)?;
         let mut store = Self {
             seq: stored.start,
@@ -102,7 +107,8 @@ impl Store {
             actors: if config.persistent { Actors::default() } else { Actors::common() },
             genesis,
             tail: Tail::default(),
-            bytes: bytes.saturating_add(checkpoint.map_or(0, <[u8]>::len)).saturating_mul(4),
+            bytes: logged.saturating_mul(4),
+            logged,
             config,
             document,
         };
@@ -187,6 +193,12 @@ impl Store {
     /// Memory that the store takes, roughly, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.saturating_add(self.actors.bytes())
+    }
+
+    /// What it holds of the log, or of memory where it is not kept, in bytes.
+    pub(super) fn held(&self) -> u64 {
+        let held = if self.config.persistent { self.logged } else { self.bytes() };
+        u64::try_from(held).unwrap_or(u64::MAX)
     }
 
     /// Where the store stands, as a cursor.
@@ -299,6 +311,7 @@ impl Store {
         self.grow_tail(&commit);
         let bytes = commit.changes.iter().map(Vec::len).sum::<usize>();
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(4));
+        self.logged = self.logged.saturating_add(bytes);
         if let Some(id) = &commit.origin.id {
             self.messages.insert(id.clone(), commit.seq);
             self.forget_messages();
@@ -330,13 +343,20 @@ impl Store {
         let past = &self.config.past;
         let long = self.tail.commits >= past.checkpoint_commits
             || self.tail.bytes >= past.checkpoint_bytes;
-        long && !std::mem::replace(&mut self.tail.asked, long)
+        let wants = long && !std::mem::replace(&mut self.tail.asked, long);
+        if wants {
+            self.tail.logged = self.logged;
+        }
+        wants
     }
 
-    /// The checkpoint that was asked for was made, or could not be.
+    /// The checkpoint that was asked for was made, with so many bytes, or could not be.
     ///
     /// Failed or not, the next one is asked for after as many commits again.
-    pub(super) fn checkpointed(&mut self) {
+    pub(super) fn checkpointed(&mut self, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
+            self.logged = self.logged.saturating_sub(self.tail.logged).saturating_add(bytes);
+        }
         self.tail = Tail::default();
     }
 

@@ -38,7 +38,7 @@ impl Workspace {
         dialect: Dialect,
         now: Millis,
     ) {
-        let rights = self.rights(id);
+        let (rights, full) = (self.rights(id), self.quota.is_full());
         if let Err(refusal) = self.authorize(&rights, key, Wanted::Follow) {
             return self.complain(id, Some(key.name.to_string()), refusal);
         }
@@ -62,6 +62,7 @@ impl Workspace {
             return;
         };
         let before = store.document.json();
+        store.document.fill(full);
         let Store { document, actors, .. } = &mut **store;
         let received = sync.receive(document, incoming, |actor| actors.may_use(&user, actor));
         if let Ok(received) = &received {

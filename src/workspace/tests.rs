@@ -286,6 +286,7 @@ fn open(config: &StoreConfig, life: u64) -> Workspace {
         id: "w".parse().unwrap(),
         config: Arc::new(config),
         stored: Vec::new(),
+        held: Vec::new(),
         epoch: 0,
         actor,
         storage: StorageId("here".into()),

@@ -102,8 +102,20 @@ impl World {
         self.log().recall(&workspace("w"), &name(store), &id).unwrap().map(|seq| seq.0)
     }
 
+    /// What they are said to hold is about what is read of them.
     pub(crate) fn stores(&self, of: &str) -> Vec<(String, u64)> {
         let stores = self.log().stores(&workspace(of)).unwrap();
+        let held = self.log().held(&workspace(of)).unwrap();
+        assert!(held.iter().map(|(name, _)| name).eq(stores.iter().map(|(name, _)| name)));
+        for (name, bytes) in held {
+            let stored = self.log().read(&workspace(of), &name).unwrap();
+            let changes = stored.commits.iter().flat_map(|commit| &commit.changes).map(Vec::len);
+            let checkpoint = stored.checkpoint.iter().map(|checkpoint| checkpoint.bytes.len());
+            let bare = changes.chain(checkpoint).sum::<usize>() as u64;
+            // A log may write some bytes around each commit.
+            let around = 64 * stored.commits.len() as u64;
+            assert!((bare..=bare + around).contains(&bytes), "{name}: {bytes}, {bare}");
+        }
         stores.into_iter().map(|(name, seq)| (name.to_string(), seq.0)).collect()
     }
 

@@ -1,12 +1,16 @@
 //! Limits over the real socket: one step under passes; one over is refused with its code, changes
 //! nothing, and leaves the socket as it was.
 
+use automerge::transaction::Transactable as _;
+use automerge::{ROOT, ReadDoc as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::api::Api;
 use crate::client::{Heard, PATIENCE, Socket, look};
+use crate::crdt::Replica;
 use crate::server::Server;
 
 const TINY: &str = "[limits]\n\
@@ -228,4 +232,73 @@ async fn a_client_that_answers_no_ping_is_let_go() {
     assert_eq!(watcher.socket.json().await["data"], "here");
     // Reading is what answers pings, and the silent one does not read.
     assert_eq!(watcher.socket.json().await["data"], Value::Null, "it has left");
+}
+
+/// What the log holds of all stores of a workspace counts, and what they hold still counts after a
+/// restart.
+#[tokio::test]
+async fn a_workspace_that_is_full_takes_only_what_makes_it_smaller() {
+    let config = "[limits]\nworkspace_bytes = 20000\n";
+    let mut server = Server::with_config(config);
+    let mut editor = Editor::connect(&server).await;
+    // Text that does not shrink in the log.
+    let text = |n: u64| (0..300).map(|at| ((n + at) * 7_919).to_string()).collect::<String>();
+    let mut taken = 0;
+    let refused = loop {
+        let ops = json!([{"op": "add", "path": format!("/{taken}"), "value": text(taken)}]);
+        let answer = editor.edit("s", ops).await;
+        if answer["type"] != "ack" {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 100, "it is never full");
+    };
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("nack"), &json!("workspace-full")));
+    assert!(taken > 5, "{taken}");
+    // It is the workspace that is full, not the store; and others are not.
+    let api = Api::of(&server, "w");
+    api.put("other", &[], &json!({"a": 1})).await.is_problem(507, "workspace-full");
+    assert_eq!(Api::of(&server, "v").put("s", &[], &json!({"a": 1})).await.status, 200);
+
+    server.kill();
+    server.start_again(None);
+    let mut editor = Editor { edits: 1_000, ..Editor::connect(&server).await };
+    editor.refused(json!([{"op": "add", "path": "/more", "value": 1}]), "workspace-full").await;
+    let same = json!([{"op": "replace", "path": "/0", "value": text(0).replace('7', "8")}]);
+    editor.refused(same, "workspace-full").await;
+    editor.accepted(json!([{"op": "remove", "path": "/0"}])).await;
+
+    let mut replica = Replica::new();
+    let mut crdt = Socket::connect(&server.socket("w")).await;
+    crdt.send(&replica.hello("s")).await;
+    while replica.doc.length(ROOT) < usize::try_from(taken).unwrap() - 1 {
+        let said = crdt.json().await;
+        if said["type"] == "sync" {
+            replica.hear(said["message"].as_str().unwrap());
+            if let Some(answer) = replica.say("s") {
+                crdt.send(&answer).await;
+            }
+        }
+    }
+    replica.doc.put(ROOT, "more", "of it").unwrap();
+    crdt.send(&replica.say("s").unwrap()).await;
+    let error = loop {
+        let said = crdt.json().await;
+        if said["type"] == "error" {
+            break said;
+        }
+    };
+    assert_eq!((&error["code"], &error["store"]), (&json!("workspace-full"), &json!("s")));
+    let mut deleting = Replica::new();
+    let mut crdt = Socket::connect(&server.socket("w")).await;
+    crdt.send(&deleting.hello("s")).await;
+    while deleting.doc.length(ROOT) < usize::try_from(taken).unwrap() - 1 {
+        let said = crdt.json().await;
+        if said["type"] == "sync" {
+            deleting.hear(said["message"].as_str().unwrap());
+        }
+    }
+    deleting.doc.delete(ROOT, "1").unwrap();
+    crdt.send(&deleting.say("s").unwrap()).await;
+    assert_eq!(editor.socket.json().await["patch"], json!([{"op": "remove", "path": "/1"}]));
 }

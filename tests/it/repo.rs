@@ -332,6 +332,7 @@ fn a_join_is_answered_before_any_document_is_loaded() {
         id: "w".parse().unwrap(),
         config: Arc::default(),
         stored: vec![("s".parse().unwrap(), Seq(7))],
+        held: Vec::new(),
         epoch: 0,
         actor: [9; 16],
         storage: StorageId("here".into()),

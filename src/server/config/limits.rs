@@ -33,6 +33,7 @@ pub(super) struct LimitsTable {
     drain_ms: Option<u64>,
     stop_ms: Option<u64>,
     sessions: Option<usize>,
+    workspace_bytes: Option<u64>,
     requests_per_s: Option<u32>,
     sockets_per_s: Option<u32>,
     messages_per_s: Option<u32>,
@@ -180,6 +181,12 @@ impl LimitsTable {
                 b::PRESENCE_BYTES_CEILING,
             )?,
             stores_max: within("limits.stores", self.stores, b::STORES_MAX, b::STORES_CEILING)?,
+            bytes_max: within(
+                "limits.workspace_bytes",
+                self.workspace_bytes,
+                b::WORKSPACE_BYTES_MAX,
+                b::WORKSPACE_BYTES_MAX,
+            )?,
             sessions_max: within(
                 "limits.sessions",
                 self.sessions,

@@ -165,6 +165,7 @@ fn known(config: &Config) -> Vec<(&'static str, Value)> {
         ("limits.sockets_per_s", Value::Integer(limits.sockets_per_s.into())),
         ("limits.messages_per_s", Value::Integer(limits.messages_per_s.into())),
         ("limits.sessions", number(rules.limits.sessions_max)),
+        ("limits.workspace_bytes", millis(rules.limits.bytes_max)),
         ("limits.stores", number(rules.limits.stores_max)),
         ("limits.document_bytes", number(rules.limits.json.document_bytes_max)),
         ("limits.json_depth", number(rules.limits.json.depth_max)),

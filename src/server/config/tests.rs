@@ -126,6 +126,7 @@ fn every_limit_can_be_set() {
         requests_per_s = 20
         sockets_per_s = 21
         messages_per_s = 22
+        workspace_bytes = 23
         stores = 10
         document_bytes = 1100
         json_depth = 12
@@ -164,7 +165,13 @@ fn every_limit_can_be_set() {
     };
     assert_eq!(
         config.workspace.limits,
-        WorkspaceLimits { json, presence_bytes_max: 15, stores_max: 10, sessions_max: 19 }
+        WorkspaceLimits {
+            json,
+            presence_bytes_max: 15,
+            stores_max: 10,
+            sessions_max: 19,
+            bytes_max: 23,
+        }
     );
 }
 

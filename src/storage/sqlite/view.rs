@@ -59,6 +59,26 @@ pub(super) fn stores(
     names::between(view, names::STORES, &from, &to)?.iter().map(newest).collect()
 }
 
+/// What the stores of a workspace take: only lengths are read, and nothing is examined.
+pub(super) fn held(
+    view: &Connection,
+    workspace: &WorkspaceId,
+) -> Result<Vec<(StoreName, u64)>, Fault> {
+    let mut statement = view.prepare_cached(
+        "SELECT (SELECT ifnull(sum(length(changes)), 0) FROM commits WHERE store = ?1)
+              + (SELECT ifnull(sum(length(bytes)), 0) FROM checkpoints WHERE store = ?1)",
+    )?;
+    let (from, to) = (format!("{workspace}/"), format!("{workspace}0"));
+    let mut held = Vec::new();
+    for (path, id) in names::between(view, names::STORES, &from, &to)? {
+        let name = path.split_once('/').and_then(|(_, name)| name.parse::<StoreName>().ok());
+        let name = name.ok_or_else(|| Fault::damaged("the name of a store cannot be"))?;
+        let bytes: i64 = statement.query_row([id], |row| row.get(0))?;
+        held.push((name, bytes.unsigned_abs()));
+    }
+    Ok(held)
+}
+
 /// The commit of a store that carried a message id.
 pub(super) fn recall(
     view: &Connection,

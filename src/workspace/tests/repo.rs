@@ -26,6 +26,7 @@ impl Place {
             id: "w".parse().unwrap(),
             config: Arc::new(config),
             stored: Vec::new(),
+            held: Vec::new(),
             epoch: 0,
             actor: [9; 16],
             storage: StorageId("here".into()),
