@@ -24,6 +24,7 @@ use super::link::Link;
 use super::machine::Clock;
 use super::plan::{Fault, Kind, Plan};
 use super::{Failed, Passed, Setup, panics};
+use crate::document::DocumentError;
 use crate::hub::{Hub, HubError};
 use crate::ids::{NameError, Seq, StoreName, WorkspaceId};
 use crate::storage::ChangeLog as _;
@@ -403,12 +404,16 @@ impl World {
                     }
                 }
                 Ok(other) => book.violate(format!("a write was answered {other:?}")),
-                // The server died, or the disk failed, or the state is too old.
+                // The server died, or the disk failed, or the state is too old; or it breaks a rule
+                // of the configuration.
                 Err(
                     HubError::Closed
                     | HubError::Storage(_)
                     | HubError::Refused(
-                        Refusal::NotSaved(_) | Refusal::Unavailable(_) | Refusal::Stale,
+                        Refusal::NotSaved(_)
+                        | Refusal::Unavailable(_)
+                        | Refusal::Stale
+                        | Refusal::Document(DocumentError::Unfit(_)),
                     ),
                 ) => {}
                 Err(error) => book.violate(format!("a write was refused: {error}")),
