@@ -274,8 +274,14 @@ impl World {
                 let author = Author::Server { depth: 0 };
                 let (store, edit) = (store.clone(), Edit::Merge(merge));
                 let write = Write { store, base: None, edit, author, terms: Terms::default() };
-                if hub.ask(&self.workspace, Ask::Write(write)).await.is_ok() {
-                    break;
+                let unfit = |refusal: &Refusal| {
+                    matches!(refusal, Refusal::Document(DocumentError::Unfit(_)))
+                };
+                match hub.ask(&self.workspace, Ask::Write(write)).await {
+                    // What breaks a rule now does so the next time too.
+                    Err(HubError::Refused(refusal)) if unfit(&refusal) => break,
+                    Ok(_) => break,
+                    Err(_) => {}
                 }
             }
         }
