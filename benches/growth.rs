@@ -28,7 +28,7 @@ const ROUNDS: usize = 101;
 /// edit walks through what it touches it is more than a hundred.
 const GROWTH_MAX: f64 = 10.0;
 
-const NOTE: Note = Note { time: Millis(0), message: None };
+const NOTE: Note<'static> = Note { time: Millis(0), message: None };
 
 fn main() -> ExitCode {
     let mut is_flat = true;

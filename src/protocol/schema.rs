@@ -22,7 +22,7 @@ pub const HEARD_BY_ALL: [&str; 3] = ["Snapshot", "Patch", "Sync"];
 pub const HEARD_WITH_CAPS: [&str; 5] = ["Ready", "Ack", "Nack", "Error", "Presence"];
 
 /// The codes of refusals, in order. More may come.
-pub const CODES: [&str; 25] = [
+pub const CODES: [&str; 27] = [
     "actor-taken",
     "bad-message",
     "bad-patch",
@@ -40,6 +40,7 @@ pub const CODES: [&str; 25] = [
     "replaced",
     "reserved-key",
     "resync",
+    "schema-violation",
     "shutting-down",
     "stale",
     "test-failed",
@@ -48,6 +49,7 @@ pub const CODES: [&str; 25] = [
     "too-many",
     "too-many-ops",
     "unavailable",
+    "workspace-full",
 ];
 
 /// All messages as one schema: a text frame of either side fits it.

@@ -217,6 +217,7 @@ impl IntoResponses for WriteProblems {
             TOO_OFTEN,
             FAULT,
             (503, "`unavailable`, `not-saved`, `shutting-down`"),
+            (507, "`workspace-full`"),
         ])
     }
 }
