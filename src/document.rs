@@ -293,7 +293,7 @@ impl Document {
             let change = self.write_here(&entries, note)?;
             self.root = root.clone();
             change
-        } else if is_undisturbed(&self.doc, &base.root, &self.root, &entries) {
+        } else if is_undisturbed(&self.doc, base, &self.root, &entries) {
             self.write_over(base, &root, &entries, note, judge)?
         } else {
             self.write_aside(base, &entries, note, judge)?
@@ -342,14 +342,14 @@ impl Document {
             let (hash, _) = tx.commit_with(note.options());
             written = hash.and_then(|hash| doc.get_change_by_hash(&hash));
             let landed =
-                written.as_ref().is_none_or(|change| has_landed(doc, change, next, entries));
+                written.as_ref().is_some_and(|change| has_landed(doc, change, next, entries));
             let after = if landed {
                 laid_over(now, next, entries)
             } else {
                 sharing(now, projection::read(doc)?)
             };
             judge(&projection::strip_reserved(now), &projection::strip_reserved(&after))?;
-            Ok(after)
+            Ok(Some(after))
         })?;
         self.note_change(written.as_ref());
         Ok(written)

@@ -60,6 +60,9 @@ pub const REMOTE_HEADS_MAX: usize = 1_000;
 pub const SCHEMA_BYTES_MAX: u64 = 1 << 20;
 /// A place, a rule, and what is wrong there, in the text of a broken rule: each, in bytes.
 pub const BREACH_TEXT_BYTES_MAX: usize = 256;
+/// Places of one change that are put back one by one, where each breaks a rule; of one that breaks
+/// more, all is put back.
+pub const MEND_PARTS_MAX: usize = 256;
 /// Attempts to put back only a part of a change that broke a rule; then all of it is.
 pub const MEND_ROUNDS_MAX: usize = 16;
 /// Messages of one session in a row that broke a rule and were put back: then the session is
@@ -107,11 +110,14 @@ pub const CHANGES_REFUSED_MAX: u32 = 16;
 /// Size from which a change is deflated, in bytes; to set up for it costs as much as to take in a
 /// small change.
 pub const CHANGE_DEFLATED_BYTES_MIN: usize = 1 << 10;
-/// Operations of a change that is made again instead of received: beyond, to walk through what it
-/// touches costs no more.
-pub const REENACTED_OPS_MAX: usize = 100;
-/// About what it costs to make a small change again, in nanoseconds (Automerge 0.12.0).
-pub const REENACTMENT_NS: u64 = 15_000;
+/// Operations of a change that is made again instead of received. Each may walk over all that was
+/// deleted at its place, and to receive a change walks over it once.
+pub const REENACTED_OPS_MAX: usize = 16;
+/// Elements in a row that a stale edit may delete without being merged by Automerge: each is looked
+/// up.
+pub const UNDISTURBED_DELETES_MAX: usize = 64;
+/// About what it costs to make an operation again, in nanoseconds (Automerge 0.12.0).
+pub const REENACTED_OP_NS: u64 = 15_000;
 /// Changes of one document that are received before the next is made again, after one that came out
 /// otherwise: that costs as much as several received.
 pub const REENACTMENT_PAUSE_CHANGES: u32 = 256;

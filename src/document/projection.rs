@@ -32,13 +32,14 @@ pub(super) fn read_at(doc: &Automerge, heads: &[ChangeHash]) -> Result<Json, Doc
     read::Reader { doc, heads: Some(heads) }.object(&ROOT, ObjType::Map, 0)
 }
 
-/// The root map after deltas; what they add keeps to the limits on depth and keys.
+/// The root map after deltas; what they add keeps to the limits on depth and keys. None where they
+/// cannot be followed: the document has to be [read], and held against the limits.
 pub(super) fn apply(
     doc: &Automerge,
     before: &Json,
     deltas: &[Delta],
     limits: &JsonLimits,
-) -> Result<Json, DocumentError> {
+) -> Result<Option<Json>, DocumentError> {
     outbound::apply(doc, before, deltas, limits)
 }
 

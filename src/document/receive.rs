@@ -4,7 +4,7 @@
 //! [again](super::reenact), to receive it alone and follow what it does, and to receive many at
 //! once and read the JSON anew. Whichever goes wrong, the document is put back as it was.
 
-use automerge::{Automerge, Change, PatchLog, ReadDoc as _};
+use automerge::{Automerge, Change, Patch as Delta, PatchLog, ReadDoc as _};
 
 use super::reenact::{Reenacted, is_next, reenact};
 use super::shield::Shield;
@@ -13,6 +13,8 @@ use super::{Document, DocumentError, Judge, LENIENT, guard, knows, projection, s
 use crate::json::{Json, JsonError, JsonLimits};
 use crate::limits;
 
+type Checked<T> = Result<T, DocumentError>;
+
 impl Document {
     /// Receives changes made elsewhere, in causal order; those that are known are passed over. One
     /// that is refused takes only those with it that were made on top of it.
@@ -20,18 +22,25 @@ impl Document {
         let mut received = Received::default();
         let new = |change: &Change| !self.knows(&[change.hash()]);
         let changes: Vec<Change> = changes.into_iter().filter(new).collect();
-        let rest = self.reenact_first(changes, &mut received)?;
+        let mut again = self.is_cheaper_again(&changes);
         let mut refused = 0;
         // The halves that are still to be tried, the first on top.
-        let mut parts = vec![rest];
+        let mut parts = vec![changes];
         while let Some(mut part) = parts.pop() {
+            let Some(first) = part.first() else { continue };
+            // What was not made on the newest state has others behind it that were not.
+            again = again && self.reenact(first)?;
+            if again {
+                parts.push(part.split_off(1));
+                received.add(part);
+                continue;
+            }
             let tried = if self.is_cheaper_together(part.len()) {
                 self.receive_together(&part)
-            } else if part.len() > 1 {
-                Ok(false)
+            } else if let [change] = &*part {
+                self.receive_one(change, LENIENT).map(|()| true)
             } else {
-                part.first()
-                    .map_or(Ok(true), |change| self.receive_one(change, LENIENT).map(|()| true))
+                Ok(false)
             };
             match tried {
                 Ok(true) => received.add(part),
@@ -57,28 +66,6 @@ impl Document {
         Ok(received)
     }
 
-    /// Makes the first of these changes again, as many as can be, unless there are so many that
-    /// they cost less [together](Self::together_ns). Returns the others.
-    fn reenact_first(
-        &mut self,
-        mut changes: Vec<Change>,
-        received: &mut Received,
-    ) -> Result<Vec<Change>, DocumentError> {
-        let again_ns = limits::REENACTMENT_NS.saturating_mul(count(changes.len()));
-        if changes.len() > 1 && again_ns > self.together_ns() {
-            return Ok(changes);
-        }
-        let mut done = 0;
-        while let Some(change) = changes.get(done)
-            && self.reenact_one(change, LENIENT)?
-        {
-            done += 1;
-        }
-        let rest = changes.split_off(done);
-        received.add(changes);
-        Ok(rest)
-    }
-
     /// About what it costs to receive a change, however many more come with it: measured with
     /// Automerge 0.12.0, as are the others here, in nanoseconds.
     fn received_ns(&self) -> u64 {
@@ -96,6 +83,13 @@ impl Document {
         self.received_ns().saturating_mul(count(changes)) > self.together_ns()
     }
 
+    /// Whether to make these changes again costs less than to receive them together.
+    fn is_cheaper_again(&self, changes: &[Change]) -> bool {
+        let ops = changes.iter().map(|change| count(change.len())).sum();
+        let again_ns = limits::REENACTED_OP_NS.saturating_mul(ops);
+        changes.len() == 1 || again_ns <= self.together_ns()
+    }
+
     /// Receives a change and follows what it does, so that the JSON costs what the change costs.
     ///
     /// Only one: when several of a batch touch the same list element, Automerge can report a wrong
@@ -108,19 +102,16 @@ impl Document {
         if !self.knows(change.deps()) {
             return Err(DocumentError::UnknownHeads);
         }
-        if self.reenact_one(change, judge)? {
-            return Ok(());
-        }
         let applied = change.clone();
         self.try_out(|doc, root, limits| {
             let mut log = PatchLog::active();
             let before = doc.get_heads();
             doc.apply_changes_log_patches([applied], &mut log)?;
             let deltas = doc.make_patches(&mut log);
-            let after = projection::apply(doc, root, &deltas, limits)?;
+            let after = followed(doc, root, &deltas, limits)?;
             guard::read_back(doc, &before)?;
             judge(&projection::strip_reserved(root), &projection::strip_reserved(&after))?;
-            Ok(after)
+            Ok(Some(after))
         })?;
         self.note_change(Some(change));
         Ok(())
@@ -128,33 +119,35 @@ impl Document {
 
     /// Makes a change again if it was made on the newest state; returns whether that was done. It
     /// needs no reading back: a change with this name is what the document itself has written.
-    fn reenact_one(&mut self, change: &Change, judge: Judge<'_>) -> Result<bool, DocumentError> {
-        if self.pause > 0 || !is_next(&self.doc, change) {
+    fn reenact(&mut self, change: &Change) -> Result<bool, DocumentError> {
+        if !is_next(&self.doc, change) {
+            return Ok(false);
+        }
+        if self.pause > 0 {
             self.pause = self.pause.saturating_sub(1);
             return Ok(false);
         }
-        let mut done = false;
+        let mut otherwise = false;
         let tried = self.try_out(|doc, root, limits| match reenact(doc, change) {
-            Reenacted::Done(deltas) => {
-                let after = projection::apply(doc, root, &deltas, limits)?;
-                judge(&projection::strip_reserved(root), &projection::strip_reserved(&after))?;
-                done = true;
-                Ok(after)
+            Reenacted::Done(deltas) => followed(doc, root, &deltas, limits).map(Some),
+            Reenacted::Left => Ok(None),
+            Reenacted::Otherwise => {
+                otherwise = true;
+                Err(DocumentError::UnknownHeads)
             }
-            Reenacted::Left => Ok(root.clone()),
-            Reenacted::Otherwise => Err(DocumentError::UnknownHeads),
         });
-        match tried {
-            Ok(()) if done => self.note_change(Some(change)),
-            Ok(()) => {}
-            Err(error) if error.poisons() => return Err(error),
-            // Whether it is refused is found out by receiving it.
-            Err(_) => {
-                done = false;
-                self.pause = limits::REENACTMENT_PAUSE_CHANGES;
-            }
+        if otherwise {
+            self.pause = limits::REENACTMENT_PAUSE_CHANGES;
         }
-        Ok(done)
+        match tried {
+            Ok(true) => {
+                self.note_change(Some(change));
+                Ok(true)
+            }
+            Err(error) if error.poisons() => Err(error),
+            // Whether it is refused is found out by receiving it.
+            Ok(false) | Err(_) => Ok(false),
+        }
     }
 
     /// Receives changes at once and reads the JSON anew; returns whether all of them were taken.
@@ -168,7 +161,7 @@ impl Document {
             let after = projection::read(doc)?;
             check_anew(root, &after, limits)?;
             // Some wait for an ancestor that was refused.
-            if all { Ok(sharing(root, after)) } else { Err(DocumentError::UnknownHeads) }
+            if all { Ok(Some(sharing(root, after))) } else { Err(DocumentError::UnknownHeads) }
         })?;
         self.shield = None;
         if let Some(saved) = &mut self.saved {
@@ -177,11 +170,12 @@ impl Document {
         Ok(true)
     }
 
-    /// Lets foreign changes into the document; where that goes wrong it is put back as it was.
+    /// Lets changes into the document; where that goes wrong it is put back as it was. Returns
+    /// whether there was something to let in: a step that returns nothing has done nothing.
     pub(super) fn try_out(
         &mut self,
-        step: impl FnOnce(&mut Automerge, &Json, &JsonLimits) -> Result<Json, DocumentError>,
-    ) -> Result<(), DocumentError> {
+        step: impl FnOnce(&mut Automerge, &Json, &JsonLimits) -> Checked<Option<Json>>,
+    ) -> Checked<bool> {
         if self.shield.is_none() {
             self.shield = Some(Shield::new(&self.doc));
         }
@@ -189,7 +183,7 @@ impl Document {
         let full = *full;
         let heads_before = doc.get_heads().len();
         let tried = guard::contained(|| {
-            let next = step(doc, root, limits)?;
+            let Some(next) = step(doc, root, limits)? else { return Ok(None) };
             let grows = next.encoded_len() > root.encoded_len();
             if grows && next.encoded_len() > limits.document_bytes_max {
                 return Err(DocumentError::TooLarge);
@@ -201,12 +195,13 @@ impl Document {
             if heads > limits::DOCUMENT_HEADS_MAX && heads > heads_before {
                 return Err(DocumentError::TooMany("heads"));
             }
-            Ok(next)
+            Ok(Some(next))
         });
         match tried {
-            Ok(next) => {
+            Ok(None) => Ok(false),
+            Ok(Some(next)) => {
                 self.root = next;
-                Ok(())
+                Ok(true)
             }
             Err(error) => self.put_back().and(Err(error)),
         }
@@ -228,6 +223,21 @@ impl Document {
             saved.later = saved.later.saturating_add(1);
         }
     }
+}
+
+/// The JSON of a document after a change that did this to it.
+fn followed(
+    doc: &Automerge,
+    before: &Json,
+    deltas: &[Delta],
+    limits: &JsonLimits,
+) -> Result<Json, DocumentError> {
+    if let Some(after) = projection::apply(doc, before, deltas, limits)? {
+        return Ok(after);
+    }
+    let after = projection::read(doc)?;
+    check_anew(before, &after, limits)?;
+    Ok(sharing(before, after))
 }
 
 /// Holds a document that was read anew against the limits; its size is the caller's business. One

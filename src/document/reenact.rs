@@ -6,6 +6,8 @@
 //! operation, in his name. A change is named by the hash of all that is in it: where the names are
 //! the same the changes are, and where they are not the document is put back.
 
+use std::collections::BTreeMap;
+
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::transaction::{CommitOptions, Transactable as _, Transaction};
 use automerge::{
@@ -57,13 +59,11 @@ fn as_its_author(doc: &mut Automerge, change: &Change) -> Reenacted {
         return Reenacted::Left;
     };
     let operations = change.decode().operations;
-    for (done, op) in (1..).zip(&operations) {
-        if act(&mut tx, op).is_none() || tx.pending_ops() != done {
-            tx.rollback();
-            return Reenacted::Left;
-        }
-    }
-    if operations.is_empty() {
+    let mut author = Author { tx: &mut tx, reached: BTreeMap::new() };
+    let all = (1..)
+        .zip(&operations)
+        .all(|(done, op)| author.act(op).is_some() && author.tx.pending_ops() == done);
+    if operations.is_empty() || !all {
         tx.rollback();
         return Reenacted::Left;
     }
@@ -79,55 +79,73 @@ fn as_its_author(doc: &mut Automerge, change: &Change) -> Reenacted {
     }
 }
 
-/// Makes one operation again; none if there is no such call, or not for what stands there.
-fn act(tx: &mut Transaction<'_>, op: &Op) -> Option<()> {
-    let object = match &op.obj {
-        ObjectId::Root => ROOT,
-        ObjectId::Id(OpId(counter, actor)) => object(*counter, actor),
-    };
-    let place = place(tx, &object, op)?;
-    match (&op.action, op.insert, place) {
-        (OpType::Put(value), true, Prop::Seq(index)) => tx.insert(&object, index, value.clone()),
-        (OpType::Put(value), false, place) => tx.put(&object, place, value.clone()),
-        (OpType::Make(kind), true, Prop::Seq(index)) => {
-            tx.insert_object(&object, index, *kind).map(|_id| ())
+/// Who makes the operations of a change again.
+struct Author<'t, 'd> {
+    tx: &'t mut Transaction<'d>,
+    /// How far it has come in each list and text. What is told of a transaction names places as
+    /// they were in between, and what is told of a change as they are in the end: where all goes
+    /// from the front to the back, they are the same.
+    reached: BTreeMap<(u64, ActorId), usize>,
+}
+
+impl Author<'_, '_> {
+    /// Makes one operation again; none if there is no such call, or not for what stands there.
+    fn act(&mut self, op: &Op) -> Option<()> {
+        let object = match &op.obj {
+            ObjectId::Root => ROOT,
+            // The number is where Automerge looks for the actor first.
+            ObjectId::Id(OpId(counter, actor)) => ObjId::Id(*counter, actor.clone(), 0),
+        };
+        let place = self.place(&object, op)?;
+        if let (Prop::Seq(index), ObjectId::Id(OpId(counter, actor))) = (&place, &op.obj) {
+            let reached = self.reached.entry((*counter, actor.clone())).or_default();
+            let beyond = if op.action == OpType::Delete { *index } else { index.checked_add(1)? };
+            if *index < std::mem::replace(reached, beyond) {
+                return None;
+            }
         }
-        (OpType::Make(kind), false, place) => tx.put_object(&object, place, *kind).map(|_id| ()),
-        (OpType::Delete, false, place) => tx.delete(&object, place),
-        (OpType::Increment(by), false, place) => tx.increment(&object, place, *by),
-        _ => return None,
-    }
-    .ok()
-}
-
-/// The number is where Automerge looks for the actor first.
-fn object(counter: u64, actor: &ActorId) -> ObjId {
-    ObjId::Id(counter, actor.clone(), 0)
-}
-
-/// Where an operation takes place, as it is now.
-fn place(tx: &Transaction<'_>, object: &ObjId, op: &Op) -> Option<Prop> {
-    match (&op.key, op.insert) {
-        (Key::Map(key), false) => Some(Prop::Map(key.to_string())),
-        (Key::Seq(ElementId::Head), true) => Some(Prop::Seq(0)),
-        (Key::Seq(ElementId::Id(id)), false) => index_of(tx, object, id).map(Prop::Seq),
-        (Key::Seq(ElementId::Id(id)), true) => {
-            let index = index_of(tx, object, id)?;
-            let (value, _id) = tx.get(object, index).ok()??;
-            // In a text an element is as wide as it has characters.
-            let is_wide = value.as_str().is_some_and(|text| text.chars().nth(1).is_some());
-            if is_wide { None } else { index.checked_add(1).map(Prop::Seq) }
+        let tx = &mut *self.tx;
+        match (&op.action, op.insert, place) {
+            (OpType::Put(value), true, Prop::Seq(index)) => {
+                tx.insert(&object, index, value.clone())
+            }
+            (OpType::Put(value), false, place) => tx.put(&object, place, value.clone()),
+            (OpType::Make(kind), true, Prop::Seq(index)) => {
+                tx.insert_object(&object, index, *kind).map(|_id| ())
+            }
+            (OpType::Make(kind), false, place) => {
+                tx.put_object(&object, place, *kind).map(|_id| ())
+            }
+            (OpType::Delete, false, place) => tx.delete(&object, place),
+            (OpType::Increment(by), false, place) => tx.increment(&object, place, *by),
+            _ => return None,
         }
-        (Key::Map(_), true) | (Key::Seq(ElementId::Head), false) => None,
+        .ok()
     }
-}
 
-/// Where an element stands, if it does: a cursor to one that is gone names its neighbour.
-fn index_of(tx: &Transaction<'_>, list: &ObjId, OpId(counter, actor): &OpId) -> Option<usize> {
-    let cursor = Cursor::try_from(format!("{counter}@{actor}").as_str()).ok()?;
-    let index = tx.get_cursor_position(list, &cursor, None).ok()?;
-    let found = tx.get_cursor(list, index, None).ok()?;
-    (found == cursor).then_some(index)
+    /// Where an operation takes place, as it is now.
+    fn place(&self, object: &ObjId, op: &Op) -> Option<Prop> {
+        match (&op.key, op.insert) {
+            (Key::Map(key), false) => Some(Prop::Map(key.to_string())),
+            (Key::Seq(ElementId::Head), true) => Some(Prop::Seq(0)),
+            (Key::Seq(ElementId::Id(id)), false) => self.index_of(object, id).map(Prop::Seq),
+            (Key::Seq(ElementId::Id(id)), true) => {
+                let index = self.index_of(object, id)?;
+                let (value, _id) = self.tx.get(object, index).ok()??;
+                // In a text an element is as wide as it has characters.
+                let is_wide = value.as_str().is_some_and(|text| text.chars().nth(1).is_some());
+                if is_wide { None } else { index.checked_add(1).map(Prop::Seq) }
+            }
+            (Key::Map(_), true) | (Key::Seq(ElementId::Head), false) => None,
+        }
+    }
+
+    /// Where an element stands. Of one that is gone it is where its neighbour stands, but an author
+    /// on the newest state does not name such a one, and what comes of it has another hash.
+    fn index_of(&self, list: &ObjId, OpId(counter, actor): &OpId) -> Option<usize> {
+        let cursor = Cursor::try_from(format!("{counter}@{actor}").as_str()).ok()?;
+        self.tx.get_cursor_position(list, &cursor, None).ok()
+    }
 }
 
 #[cfg(test)]

@@ -200,10 +200,34 @@ fn automerge_misplaces_an_insert_behind_an_element_set_and_deleted_in_one_batch(
         matches!(delta.action, automerge::PatchAction::Insert { index: 1, .. })
     };
     assert!(deltas.iter().any(misplaced), "mended: {deltas:?}");
-    let root = projection::apply(&batch, &two.root, &deltas, &JsonLimits::default()).unwrap();
-    assert_eq!(projection::strip_reserved(&root), one.json(), "the projection notices");
+    let followed = projection::apply(&batch, &two.root, &deltas, &JsonLimits::default());
+    assert_eq!(followed, Ok(None), "the projection notices");
     two.receive(news).unwrap();
     assert_eq!(two.json(), one.json());
+}
+
+/// The delta of a counter that goes in the same change cannot be followed; what comes behind it is
+/// held against the limits all the same.
+#[test]
+fn a_forbidden_key_is_refused_behind_what_cannot_be_followed() {
+    let policy = Arc::new(Policy::default());
+    let mut document = document(&policy, &Json::from(crate::json::Object::new()), 1);
+    let mut copy = document.doc.clone();
+    copy.set_actor(ActorId::from([9]));
+    let mut tx = copy.transaction();
+    tx.put(ROOT, "c", ScalarValue::counter(1)).unwrap();
+    tx.commit();
+    document.receive(copy.get_changes(&document.heads())).unwrap();
+    let mut tx = copy.transaction();
+    tx.increment(ROOT, "c", 1).unwrap();
+    tx.delete(ROOT, "c").unwrap();
+    tx.put(ROOT, "__proto__", 1).unwrap();
+    tx.commit();
+    let before = document.json();
+    let received = document.receive(copy.get_changes(&document.heads())).unwrap();
+    assert!(matches!(received.refused, Some(DocumentError::Json(_))), "{received:?}");
+    assert_eq!(document.json(), before);
+    check(&document, &before);
 }
 
 /// Automerge 0.12.0 reports a counter that comes to light again as it was in the beginning, though

@@ -7,23 +7,27 @@
 //! element that was taken out and put back, a value that came second to another) is looked up
 //! afterwards, place by place.
 
-use automerge::{Automerge, Change, ObjId, Prop, ROOT, ReadDoc as _, Value};
+use automerge::{Automerge, Change, ChangeHash, ObjId, Prop, ROOT, ReadDoc as _, Value};
 
+use super::State;
 use super::projection::is_edited_within;
 use crate::json::{Array, Difference, Entry, Json, Key, Step};
+use crate::limits;
 
 /// Whether the places of an edit stand now as they stood in its base.
 pub(super) fn is_undisturbed(
     doc: &Automerge,
-    base: &Json,
+    base: &State,
     now: &Json,
     entries: &[(Key, Entry)],
 ) -> bool {
-    Before { doc }.object(&ROOT, base, now, entries)
+    Before { doc, heads: &base.heads }.object(&ROOT, &base.root, now, entries)
 }
 
 struct Before<'d> {
     doc: &'d Automerge,
+    /// Those of the base.
+    heads: &'d [ChangeHash],
 }
 
 impl Before<'_> {
@@ -64,8 +68,13 @@ impl Before<'_> {
         steps.iter().all(|step| {
             let at = index;
             match step {
-                Step::Keep(count) | Step::Delete(count) => index = at.saturating_add(*count),
+                Step::Keep(count) => index = at.saturating_add(*count),
                 Step::Insert(_) => {}
+                Step::Delete(count) => {
+                    index = at.saturating_add(*count);
+                    return *count <= limits::UNDISTURBED_DELETES_MAX
+                        && (at..index).all(|at| self.is_same(id, at));
+                }
                 Step::Change(change) => {
                     index = at.saturating_add(1);
                     let same = elements.get(at);
@@ -76,6 +85,17 @@ impl Before<'_> {
             }
             true
         })
+    }
+
+    /// Whether an element is the one that stood there. A patch that copies an array elsewhere and
+    /// back leaves the JSON as it was, and all elements others; that a wrong one goes would not
+    /// show afterwards.
+    fn is_same(&self, list: &ObjId, index: usize) -> bool {
+        let now = self.doc.get(list, index);
+        match (now, self.doc.get_at(list, index, self.heads)) {
+            (Ok(Some((_, now))), Ok(Some((_, then)))) => now == then,
+            _ => false,
+        }
     }
 }
 

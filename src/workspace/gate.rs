@@ -7,7 +7,7 @@
 
 mod schema;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 pub use schema::{JsonSchema, SchemaError};
@@ -15,7 +15,7 @@ pub use schema::{JsonSchema, SchemaError};
 use super::rights::View;
 use super::{Refusal, Workspace};
 use crate::document::{Breach, DocumentError};
-use crate::json::Json;
+use crate::json::{Json, Key};
 
 /// The rules of a store's state.
 pub trait Gate: Debug + Send + Sync {
@@ -25,16 +25,54 @@ pub trait Gate: Debug + Send + Sync {
 }
 
 /// What is wrong with a state that was not wrong with the one before.
+///
+/// Elements of an array have no names, and an edit in front of them moves them on: in an array a
+/// rule is newly broken only if it is broken more often. Then all are meant that were not broken
+/// at just this place.
 pub(super) fn new_breaches(gate: &dyn Gate, before: &Json, after: &Json) -> Vec<Breach> {
-    let mut found = gate.breaches(after);
+    let found = gate.breaches(after);
     if found.is_empty() {
         return found;
     }
     let known = gate.breaches(before);
-    let known: BTreeSet<_> = known.iter().map(Breach::sign).collect();
-    found.retain(|breach| !known.contains(&breach.sign()));
-    found.sort_by(|one, other| one.sign().cmp(&other.sign()));
-    found
+    let signs: BTreeSet<_> = known.iter().map(Breach::sign).collect();
+    let (known, often) = (counted(&known, before), counted(&found, after));
+    let is_new = |breach: &&Breach| {
+        let kind = kind(breach, after);
+        often.get(&kind) > known.get(&kind) && !signs.contains(&breach.sign())
+    };
+    let mut new: Vec<Breach> = found.iter().filter(is_new).cloned().collect();
+    new.sort_by(|one, other| one.sign().cmp(&other.sign()));
+    new
+}
+
+/// A breach, wherever in an array it is.
+type Kind<'a> = (Vec<Option<&'a Key>>, Option<&'a Key>, &'a str);
+
+fn counted<'a>(breaches: &'a [Breach], state: &Json) -> BTreeMap<Kind<'a>, usize> {
+    let mut counts = BTreeMap::new();
+    for breach in breaches {
+        let count: &mut usize = counts.entry(kind(breach, state)).or_default();
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+fn kind<'a>(breach: &'a Breach, state: &Json) -> Kind<'a> {
+    let mut node = Some(state);
+    let step = |key: &'a Key| {
+        let (inside, named) = match node {
+            Some(Json::Array(array)) => {
+                (key.parse().ok().and_then(|index: usize| array.get(index)), None)
+            }
+            Some(Json::Object(object)) => (object.get(key), Some(key)),
+            _ => (None, Some(key)),
+        };
+        node = inside;
+        named
+    };
+    let place = breach.place.segments().iter().map(step).collect();
+    (place, breach.member.as_ref(), &breach.rule)
 }
 
 /// Whether a store may go from one state to another.

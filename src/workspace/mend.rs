@@ -97,6 +97,10 @@ fn mended(
     mut broken: Vec<Breach>,
     identity: &Identity,
 ) -> Json {
+    // So much is not looked for place by place.
+    if broken.len() > limits::MEND_PARTS_MAX {
+        return before.clone();
+    }
     let mut state = after.clone();
     // How far above the places that are at fault it is tried.
     let mut lifted = 0_usize;

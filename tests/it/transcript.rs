@@ -38,6 +38,10 @@ pub(crate) trait Host {
     fn sockets(&self, workspace: &str) -> String;
     /// The address for requests.
     fn http(&self) -> String;
+    /// Whether it is the server, and not something that a test puts in its place.
+    fn is_ours(&self) -> bool {
+        true
+    }
     /// Ends it in order.
     fn stop(&mut self);
     /// Ends it at once.
@@ -206,6 +210,7 @@ impl<'h, H: Host> Replay<'h, H> {
         if !self.sockets.contains_key(who) {
             let workspace = self.workspaces.get(who).map_or(WORKSPACE, String::as_str);
             let socket = Socket::connect(&self.host.sockets(workspace)).await;
+            let socket = if self.host.is_ours() { socket } else { socket.unheld() };
             self.sockets.insert(who.to_owned(), socket);
         }
         self.sockets.get_mut(who).unwrap()
@@ -476,6 +481,9 @@ mod tests {
         }
         fn http(&self) -> String {
             format!("http://{}", self.address)
+        }
+        fn is_ours(&self) -> bool {
+            false
         }
         fn stop(&mut self) {}
         fn crash(&mut self) {}

@@ -9,17 +9,17 @@ use automerge::{
 };
 
 use super::DocumentError;
-use super::read::Reader;
 use super::value::read_scalar;
 use crate::json::{Array, Json, JsonLimits, Object};
 
-/// The tree after the deltas, given the tree before them and the document after them.
+/// The tree after the deltas, given the tree before them and the document after them; none where
+/// they do not fit, and the document has to be read anew.
 pub(super) fn apply(
     doc: &Automerge,
     before: &Json,
     deltas: &[Delta],
     limits: &JsonLimits,
-) -> Result<Json, DocumentError> {
+) -> Result<Option<Json>, DocumentError> {
     let mut tree = before.clone();
     for delta in deltas {
         // What is let in here must be readable for ever after. What came in under larger limits
@@ -36,15 +36,11 @@ pub(super) fn apply(
         }
         if apply_one(doc, &mut tree, delta).is_err() {
             // As with embedded blocks in rich text.
-            return read_anew(doc);
+            return Ok(None);
         }
     }
     let agree = deltas.iter().all(|delta| agrees(doc, &tree, delta));
-    if agree { Ok(tree) } else { read_anew(doc) }
-}
-
-fn read_anew(doc: &Automerge) -> Result<Json, DocumentError> {
-    Reader { doc, heads: None }.object(&automerge::ROOT, ObjType::Map, 0)
+    Ok(agree.then_some(tree))
 }
 
 /// Whether a list has what a delta put into it where the delta said.

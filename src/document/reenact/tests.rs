@@ -1,6 +1,8 @@
 //! A change made again is the change, whatever is in it; and where it is not, nothing of it is
 //! left.
 
+use std::sync::Arc;
+
 use automerge::marks::{ExpandMark, Mark};
 use automerge::{ObjType, ScalarValue};
 use proptest::prelude::*;
@@ -25,18 +27,22 @@ fn furnished() -> (Automerge, [ObjId; 3]) {
     }
     tx.splice_text(&text, 0, 0, "some words").unwrap();
     tx.commit();
+    let mut tx = doc.transaction();
+    tx.put(&list, 3, "set").unwrap();
+    tx.commit();
     (doc, [map, list, text])
 }
 
 type Edit = fn(&mut Transaction<'_>, &[ObjId; 3]);
 
 /// Edits that a client makes, each in one change.
-const EDITS: [(&str, Edit); 12] = [
+const EDITS: [(&str, Edit); 13] = [
     ("put", |tx, [map, ..]| tx.put(map, "key", "other").unwrap()),
     ("put anew", |tx, [map, ..]| tx.put(map, "new", 1).unwrap()),
     ("delete", |tx, [map, ..]| tx.delete(map, "key").unwrap()),
     ("increment", |tx, [map, ..]| tx.increment(map, "count", -2).unwrap()),
     ("set", |tx, [_, list, _]| tx.put(list, 2, "two").unwrap()),
+    ("set again", |tx, [_, list, _]| tx.put(list, 3, "three").unwrap()),
     ("insert first", |tx, [_, list, _]| tx.insert(list, 0, "first").unwrap()),
     ("insert last", |tx, [_, list, _]| tx.insert(list, 5, ScalarValue::Null).unwrap()),
     ("remove", |tx, [_, list, _]| tx.delete(list, 4).unwrap()),
@@ -154,7 +160,53 @@ fn a_change_that_no_client_makes_is_received_in_the_end() {
     check(&document, &Json::Object([].into_iter().collect()));
 }
 
+/// Edits of one list and one text, in whatever order, with counters among the elements.
+fn busy(tx: &mut Transaction<'_>, [map, list, text]: &[ObjId; 3], edits: &[(u8, Index)]) {
+    for (kind, place) in edits {
+        let at = place.index(tx.length(list) + 1);
+        let element = place.index(tx.length(list).max(1));
+        let letter = place.index(tx.length(text).max(1));
+        let done = match kind % 9 {
+            0 => tx.insert(list, at, i64::from(*kind)),
+            1 => tx.insert(list, at, ScalarValue::counter(100)),
+            2 => tx.increment(list, element, 2),
+            3 => tx.delete(list, element),
+            4 => tx.put(list, element, i64::from(*kind)),
+            5 => tx.splice_text(text, letter, 0, "ab"),
+            6 => tx.splice_text(text, letter, 1, ""),
+            7 => tx.insert_object(list, at, ObjType::List).map(|_id| ()),
+            _ => tx.put(map, "key", i64::from(*kind)),
+        };
+        // Some of it cannot be, such as to count on what is no counter.
+        drop(done);
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_change_of_many_edits_is_followed_wherever_they_are(
+        changes in prop::collection::vec(
+            prop::collection::vec((any::<u8>(), any::<Index>()), 1..8), 1..6,
+        ),
+    ) {
+        let (mut plain, objects) = furnished();
+        let mut document = Document::load(Arc::default(), Some(&plain.save()), &[]).unwrap();
+        document.sign_as(&[1; 16]);
+        for (actor, edits) in (10..).zip(&changes) {
+            let mut copy = plain.clone();
+            copy.set_actor(ActorId::from([actor % 12]));
+            let mut tx = copy.transaction();
+            busy(&mut tx, &objects, edits);
+            let Some(hash) = tx.commit().0 else { continue };
+            let change = copy.get_change_by_hash(&hash).unwrap();
+            plain.apply_changes([change.clone()]).unwrap();
+            let before = document.json();
+            document.receive(vec![change]).unwrap();
+            check(&document, &before);
+            prop_assert_eq!(document.doc.save(), plain.save());
+        }
+    }
+
     #[test]
     fn a_document_that_follows_one_writer_is_as_if_it_had_received_him(
         initial in arbitrary::json(),

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::is_undisturbed;
 use crate::document::probe::{self, NOTE, check, raw_edit};
 use crate::document::{Document, LENIENT, Policy, State, projection, sharing};
-use crate::json::{Json, JsonLimits, arbitrary};
+use crate::json::{Json, JsonLimits, JsonPatch, arbitrary};
 
 fn of(value: &serde_json::Value) -> Json {
     Json::parse(value.to_string(), &JsonLimits::default()).unwrap()
@@ -92,7 +92,7 @@ fn is_laid(states: [&serde_json::Value; 2], edit: &serde_json::Value) -> bool {
     document.write(&base, &elsewhere, None, NOTE).unwrap();
     let next = of(edit);
     let entries = projection::entries(&base.root, &next, None, &policy);
-    let laid = is_undisturbed(&document.doc, &base.root, &document.root, &entries);
+    let laid = is_undisturbed(&document.doc, &base, &document.root, &entries);
     document.write(&base, &next, None, NOTE).unwrap();
     check(&document, &base.json());
     laid
@@ -151,6 +151,27 @@ fn what_the_trees_do_not_show_is_looked_up() {
     document.write(&seen, &of(&json!({"other": 0})), None, NOTE).unwrap();
     assert_eq!(document.json(), of(&json!({"key": 1, "other": 0})));
     check(&document, &seen.json());
+}
+
+#[test]
+fn a_list_that_was_copied_elsewhere_and_back_is_another() {
+    let mut document = probe::document(&Arc::default(), &of(&json!({"list": [1, 2, 1]})), &[1; 16]);
+    let patched = |document: &mut Document, patch: &str| {
+        let base = document.state();
+        let patch: JsonPatch = serde_json::from_str(patch).unwrap();
+        let next = patch.apply(&base.json(), &JsonLimits::default()).unwrap();
+        document.write(&base, &next.json, next.explicit.as_ref(), NOTE).unwrap();
+    };
+    patched(&mut document, r#"[{"op":"copy","from":"/list","path":"/saved"}]"#);
+    let stale = document.state();
+    patched(&mut document, r#"[{"op":"remove","path":"/list/0"}]"#);
+    patched(&mut document, r#"[{"op":"remove","path":"/list/0"}]"#);
+    patched(&mut document, r#"[{"op":"copy","from":"/saved","path":"/list"}]"#);
+    let before = document.json();
+    let patch: JsonPatch = serde_json::from_str(r#"[{"op":"remove","path":"/list/2"}]"#).unwrap();
+    let next = patch.apply(&stale.json(), &JsonLimits::default()).unwrap();
+    document.write(&stale, &next.json, next.explicit.as_ref(), NOTE).unwrap();
+    check(&document, &before);
 }
 
 proptest! {

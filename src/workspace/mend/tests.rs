@@ -106,3 +106,22 @@ fn what_was_broken_before_stays_as_it_is() {
     let state = left(schema, &json(r#"{"old":"x","a":1}"#), &json(r#"{"old":"y","a":"z","b":2}"#));
     assert_eq!(state, json(r#"{"old":"y","a":1,"b":2}"#));
 }
+
+#[test]
+fn a_breach_that_was_there_is_not_new_where_it_is_moved_to() {
+    let gate = gate(r#"{"properties":{"l":{"items":{"type":"string"}}}}"#);
+    let new = |before: &str, after: &str| {
+        let broken = new_breaches(&*gate, &json(before), &json(after));
+        broken.iter().map(|breach| breach.place.to_string()).collect::<Vec<_>>()
+    };
+    let before = r#"{"l":["a",1]}"#;
+    assert_eq!(new(before, r#"{"l":["b","a",1]}"#), Vec::<String>::new());
+    assert_eq!(new(before, r#"{"l":[1]}"#), Vec::<String>::new());
+    assert_eq!(new(before, r#"{"l":["a",1,2]}"#), ["/l/2"]);
+    // Which of the two is the one that was there, nobody can tell; what has not changed stays.
+    assert_eq!(new(before, r#"{"l":[2,"a",1]}"#), ["/l/0", "/l/2"]);
+    let identity = Identity::default();
+    let after = json(r#"{"l":[2,"a",1]}"#);
+    let broken = new_breaches(&*gate, &json(before), &after);
+    assert_eq!(mended(&*gate, &json(before), &after, broken, &identity), json(before));
+}
