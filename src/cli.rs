@@ -207,6 +207,10 @@ pub(crate) fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use statehouse::server::config::FLAGS;
+
     use super::*;
 
     #[test]
@@ -221,5 +225,18 @@ mod tests {
         for bad in ["acme", "acme/", "/x", "a/b/c", "acme/.."] {
             assert!(parse_place(bad).is_err(), "{bad}");
         }
+    }
+
+    fn variables(command: &clap::Command) -> BTreeSet<String> {
+        let own = command.get_arguments().filter_map(clap::Arg::get_env);
+        let own = own.map(|name| name.to_str().unwrap().to_owned());
+        own.chain(command.get_subcommands().flat_map(variables)).collect()
+    }
+
+    /// A variable that a server took for its configuration would keep it from starting.
+    #[test]
+    fn what_the_command_line_reads_of_the_environment_is_no_configuration() {
+        let flags = FLAGS.iter().map(|flag| format!("STATEHOUSE_{flag}")).collect();
+        assert_eq!(variables(&Cli::command()), flags);
     }
 }

@@ -371,8 +371,15 @@ pub const CALLS_OF_COMMIT_MAX: usize = 1_000;
 pub const CALLS_GIVEN_UP_MAX: usize = 10_000;
 /// Calls that were given up in one answer to those who run the server.
 pub const GIVEN_UP_PAGE_MAX: usize = 100;
+/// Time for which what was counted of the calls that wait is told again, in milliseconds: it is
+/// read from the disk.
+pub const BACKLOG_AGE_MS: u64 = 10_000;
+/// Time that an answer waits for it, in milliseconds; then it tells what was counted before.
+pub const BACKLOG_READ_MS_MAX: u64 = 1_000;
 /// The body of a request on the address of `[admin]`, in bytes.
 pub const ADMIN_BODY_BYTES_MAX: usize = 16 << 10;
+/// Time that a command waits for the answer on the address of `[admin]`, in milliseconds.
+pub const ADMIN_ANSWER_MS_MAX: u64 = 30_000;
 /// Revocations that are remembered where there is no file for them.
 pub const REVOKED_MAX: usize = 10_000;
 /// Time without sessions or calls after which a workspace is unloaded, in milliseconds.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::auth::AuthConfig;
 use crate::limits as bounds;
 use crate::workspace::WorkspaceConfig;
+pub use environment::FLAGS;
 use file::File;
 pub use webhooks::{WebhookConfig, WebhookRules};
 

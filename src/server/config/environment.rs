@@ -7,8 +7,9 @@ use super::file::File;
 
 /// What the name of each variable begins with.
 pub(super) const PREFIX: &str = "STATEHOUSE_";
-/// Variables that are read elsewhere: flags of the command line.
-const FLAGS: &[&str] = &["CONFIG", "LOG", "LOG_FORMAT", "SERVER", "TOKEN"];
+/// What stands behind `STATEHOUSE_` in the names of variables that are read elsewhere, as flags of
+/// the command line: they are no configuration.
+pub const FLAGS: &[&str] = &["ADMIN", "CONFIG", "LOG", "LOG_FORMAT", "SERVER", "TOKEN"];
 
 /// Sets in the table what the environment says.
 pub(super) fn overlay(
