@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::Phase;
 use super::auth::Auth;
 use super::metrics::Metrics;
-use super::origin::Origins;
+use super::origin::{FETCH_SITE, Origins};
 use super::problem::Problem;
 use super::webhooks::Ledger;
 use crate::hub::NewCalls;
@@ -70,13 +70,22 @@ impl Office {
     }
 }
 
-/// A page in a browser of this machine is nobody who runs the server.
 async fn guard(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    if origins.allow(request.headers()) {
+    if is_of_no_page(&origins, request.headers()) {
         next.run(request).await
     } else {
-        Problem::bad_origin().into_response()
+        let detail = "pages may not ask this, wherever they are from";
+        Problem::new(StatusCode::FORBIDDEN, "bad-origin", detail).into_response()
     }
+}
+
+/// Whether no page in a browser has made a request with these headers: no page is somebody who
+/// runs the server, be it one of this machine. A browser says of what a page changes whose page it
+/// is, and of all that goes to this machine whether a page has asked for it at all (Fetch
+/// Metadata); of what a page reads whose name was pointed at this machine, the host still tells.
+fn is_of_no_page(origins: &Origins, headers: &HeaderMap) -> bool {
+    let by_hand = headers.get_all(FETCH_SITE).iter().all(|site| site == "none");
+    !headers.contains_key(header::ORIGIN) && by_hand && origins.allow(headers)
 }
 
 async fn is_ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
@@ -97,4 +106,36 @@ pub(super) fn check(phase: &watch::Sender<Phase>, last: Phase) -> Result<(), Pro
     }
     let detail = "the server is about to stop";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_runs_the_server() {
+        let asks = |exposed: bool, more: &[(&'static str, &'static str)]| {
+            let pairs =
+                more.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_of_no_page(&Origins::new(Vec::new(), exposed), &pairs.collect())
+        };
+        let (here, named) = (("host", "127.0.0.1:4601"), ("host", "state.example:4601"));
+        for (exposed, host) in [(false, here), (true, here), (true, named)] {
+            assert!(asks(exposed, &[host]), "a program");
+            assert!(asks(exposed, &[host, ("sec-fetch-site", "none")]), "typed by hand");
+            for origin in [
+                "http://127.0.0.1:4601",
+                "http://localhost:3000",
+                "http://state.example:4601",
+                "https://example.com",
+                "null",
+            ] {
+                assert!(!asks(exposed, &[host, ("origin", origin)]), "{origin}");
+            }
+            for site in ["same-origin", "same-site", "cross-site"] {
+                assert!(!asks(exposed, &[host, ("sec-fetch-site", site)]), "{site}");
+            }
+        }
+        assert!(!asks(false, &[named]), "dns rebinding");
+    }
 }

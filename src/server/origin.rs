@@ -6,7 +6,8 @@
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What a browser says of whose page has asked, as seen from here (Fetch Metadata).
+pub(super) const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The pages that may open a socket, besides those of this very host.
 #[derive(Debug, Clone, Default)]
