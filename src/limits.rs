@@ -247,7 +247,7 @@ pub const AUTH_TOKEN_BYTES_MAX: usize = 8 << 10;
 pub const AUTH_LEEWAY_MS: u64 = 5_000;
 /// Grants in one token, and patterns of one kind in one grant.
 pub const AUTH_GRANTS_MAX: usize = 64;
-/// The name of a user, in bytes.
+/// The name of a user, or the id of a token, in bytes.
 pub const AUTH_USER_BYTES_MAX: usize = 256;
 /// A secret that signs tokens, in bytes (RFC 7518, section 3.2).
 pub const AUTH_SECRET_BYTES_MIN: usize = 32;

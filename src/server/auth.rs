@@ -293,8 +293,14 @@ impl Auth {
     pub(super) async fn revoke(self: &Arc<Self>, one: Revocation) -> Result<bool, RevokeError> {
         let _turn = self.revoking.lock().await;
         let is_kept = self.revoked_file.0.is_some();
-        if !is_kept && self.revoked.borrow().len() >= limits::REVOKED_MAX {
-            return Err(RevokeError::Full);
+        if !is_kept {
+            let known = self.revoked.borrow();
+            if known.holds(&one) {
+                return Ok(false);
+            }
+            if known.len() >= limits::REVOKED_MAX {
+                return Err(RevokeError::Full);
+            }
         }
         let (this, line) = (Arc::clone(self), one.clone());
         let written = blocking(&*self.host, move || this.revoked_file.append(&line)).await;

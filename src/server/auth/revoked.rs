@@ -53,7 +53,7 @@ impl Revocation {
         match self {
             Self::Token(id) => format!("jti:{id}"),
             Self::User(user) => format!("sub:{user}"),
-            Self::Made(user, Millis(up_to)) => format!("sub@{}:{user}", up_to / 1_000),
+            Self::Made(user, up_to) => format!("sub@{}:{user}", second(*up_to)),
         }
     }
 
@@ -73,8 +73,13 @@ impl Revocation {
     }
 }
 
+/// The second since 1970 that a moment is in.
+fn second(Millis(ms): Millis) -> u64 {
+    ms / 1_000
+}
+
 /// Whether a line of the list can hold this, and be read again as the same.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=limits::AUTH_USER_BYTES_MAX).contains(&name.len())
         && name.trim() == name
         && !name.chars().any(char::is_control)
@@ -120,6 +125,17 @@ impl Revoked {
         }
     }
 
+    /// Whether adding this one would change nothing.
+    pub(super) fn holds(&self, one: &Revocation) -> bool {
+        match one {
+            Revocation::Token(id) => self.tokens.contains(id),
+            Revocation::User(user) => self.users.contains(user),
+            Revocation::Made(user, up_to) => {
+                self.made.get(user).is_some_and(|known| second(*up_to) <= second(*known))
+            }
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         let tokens = self.tokens.len().saturating_add(self.users.len());
@@ -130,7 +146,9 @@ impl Revoked {
     pub(super) fn names(&self, pass: &Pass) -> bool {
         let token = pass.id.as_deref().is_some_and(|id| self.tokens.contains(id));
         let up_to = self.made.get(&*pass.user);
-        let old = up_to.is_some_and(|up_to| pass.made.is_none_or(|made| made <= *up_to));
+        // In whole seconds, as the list has it: within the last one nobody knows what came first.
+        let is_old = |up_to: Millis| pass.made.is_none_or(|made| second(made) <= second(up_to));
+        let old = up_to.is_some_and(|up_to| is_old(*up_to));
         token || old || self.users.contains(&*pass.user)
     }
 }
@@ -156,9 +174,14 @@ impl RevokedFile {
         self.0.as_deref().map_or_else(|| Ok(Revoked::default()), Revoked::read)
     }
 
-    /// Adds a line, durably; says whether there is a file to hold it.
+    /// Adds a line, durably, unless there is one that says as much; says whether there is a file to
+    /// hold it. If it cannot be written whole, the file is as it was.
     pub(super) fn append(&self, one: &Revocation) -> Result<bool, RevokeError> {
         let Some(path) = &self.0 else { return Ok(false) };
+        // A list that cannot be read is no reason to let somebody in.
+        if Revoked::read(path).is_ok_and(|known| known.holds(one)) {
+            return Ok(true);
+        }
         let unwritable =
             |error: std::io::Error| RevokeError::Unwritable(format!("{}: {error}", path.display()));
         let mut file = File::options().read(true).append(true).open(path).map_err(unwritable)?;
@@ -173,9 +196,25 @@ impl RevokedFile {
         if size.saturating_add(text.len() as u64) > limits::AUTH_FILE_BYTES_MAX {
             return Err(RevokeError::Full);
         }
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unwritable)?;
+        let write =
+            |file: &mut File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        or_cut_back(&mut file, size, write).map_err(unwritable)?;
         Ok(true)
     }
+}
+
+/// Writes at the end of a file of this size, which it has again if that fails: half a line would
+/// mean something else, or make all of the list unreadable.
+fn or_cut_back(
+    file: &mut File,
+    size: u64,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    write(file).inspect_err(|_failed| {
+        if let Err(error) = file.set_len(size).and_then(|()| file.sync_all()) {
+            tracing::error!(%error, "the list of the revoked may end with a part of a line");
+        }
+    })
 }
 
 #[cfg(test)]
@@ -212,7 +251,8 @@ mod tests {
         };
         assert!(revoked.names(&pass("ann", Some(10_000))));
         assert!(revoked.names(&pass("ann", None)), "it may be old");
-        assert!(!revoked.names(&pass("ann", Some(10_001))));
+        assert!(revoked.names(&pass("ann", Some(10_999))), "of the same second");
+        assert!(!revoked.names(&pass("ann", Some(11_000))));
         assert!(!revoked.names(&pass("bob", Some(1))));
     }
 
@@ -235,9 +275,37 @@ mod tests {
         }
         assert_eq!(file.read().unwrap(), expected);
         assert_eq!(expected.len(), 4);
+        let path = file.0.as_ref().unwrap();
+        let written = std::fs::read_to_string(path).unwrap();
+        for known in [
+            Revocation::user("eve".to_owned()),
+            Revocation::token("a:b".to_owned()),
+            Revocation::tokens_of("# ann: x".to_owned(), Millis(7_999)),
+            Revocation::tokens_of("# ann: x".to_owned(), Millis(6_000)),
+        ] {
+            assert_eq!(file.append(&known.unwrap()), Ok(true));
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), written, "it says so already");
         for bad in ["", " a", "a ", "a\nsub:b", &"x".repeat(limits::AUTH_USER_BYTES_MAX + 1)] {
             assert_eq!(Revocation::user(bad.to_owned()), None, "{bad:?}");
         }
         assert_eq!(RevokedFile(None).append(&Revocation::User("a".to_owned())), Ok(false));
+    }
+
+    #[test]
+    fn a_line_that_is_written_in_part_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revoked");
+        std::fs::write(&path, "sub:eve\n").unwrap();
+        let mut file = File::options().append(true).open(&path).unwrap();
+        let full = |file: &mut File| {
+            file.write_all(b"sub:a")?;
+            Err(std::io::ErrorKind::StorageFull.into())
+        };
+        let failed = or_cut_back(&mut file, 8, full).unwrap_err();
+        assert_eq!(failed.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "sub:eve\n");
+        or_cut_back(&mut file, 8, |file| file.write_all(b"sub:ann\n")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "sub:eve\nsub:ann\n");
     }
 }

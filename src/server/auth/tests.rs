@@ -163,6 +163,10 @@ fn good_tokens_are_taken() {
     }
 }
 
+fn unrevokable() -> AuthError {
+    AuthError::Invalid("its id is not one that can be revoked")
+}
+
 /// Tokens whose claims are wrong although the signature is right.
 #[test]
 fn tokens_that_say_something_else_are_refused() {
@@ -191,6 +195,10 @@ fn tokens_that_say_something_else_are_refused() {
         (with("sub", json!("anonymous")), AuthError::Invalid("it names no user")),
         (with("sub", json!("x".repeat(257))), AuthError::Invalid("it names no user")),
         (with("jti", json!(1)), AuthError::Invalid("its id is no text")),
+        (with("jti", json!("")), unrevokable()),
+        (with("jti", json!(" one")), unrevokable()),
+        (with("jti", json!("a\nb")), unrevokable()),
+        (with("jti", json!("x".repeat(257))), unrevokable()),
     ] {
         assert_eq!(judge(&auth, &sign(&head(), &claims)), Err(why), "{claims}");
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::keys::{Keys, Signing};
+use super::revoked::is_name;
 use super::strict::Strict;
 use super::{AuthError, Pass};
 use crate::ids::Millis;
@@ -120,7 +121,11 @@ impl Expected {
         let user = user.ok_or(AuthError::Invalid("it names no user"))?.into();
         let id = match claims.get("jti") {
             None => None,
-            Some(Value::String(id)) => Some(id.as_str().into()),
+            Some(Value::String(id)) if is_name(id) => Some(id.as_str().into()),
+            // One that the list of the revoked cannot hold could never be taken back.
+            Some(Value::String(_)) => {
+                return Err(AuthError::Invalid("its id is not one that can be revoked"));
+            }
             Some(_) => return Err(AuthError::Invalid("its id is no text")),
         };
         let grants = claims.get(&self.claim).map_or(Ok(Vec::new()), grants)?;
