@@ -73,7 +73,7 @@ fn breaches_of(error: &ValidationError<'_>) -> Vec<Breach> {
     };
     // Of a place that no pointer names, the whole is at fault.
     let place = Pointer::parse(error.instance_path().as_str()).unwrap_or_default();
-    let said = error.masked().to_string();
+    let said = said(error);
     let rule = error.evaluation_path().as_str();
     let breach = |member| Breach {
         place: place.clone(),
@@ -82,4 +82,19 @@ fn breaches_of(error: &ValidationError<'_>) -> Vec<Breach> {
         said: said.as_str().into(),
     };
     members.into_iter().map(breach).collect()
+}
+
+/// What is wrong, in words that name no member: who reads this may see one of them, and not the
+/// others.
+fn said(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { .. }
+        | ValidationErrorKind::UnevaluatedProperties { .. } => {
+            "a member is there that may not be".to_owned()
+        }
+        ValidationErrorKind::PropertyNames { .. } => {
+            "a member has a name that it may not have".to_owned()
+        }
+        _ => error.masked().to_string(),
+    }
 }

@@ -170,6 +170,29 @@ fn a_breach_repeats_no_value_and_names_no_place_to_who_may_not_see_it() {
     }
 }
 
+/// Who sees one of two members is told of the one, and of the other not even that it is there.
+#[test]
+fn a_breach_of_one_member_names_no_other() {
+    let state = json(r#"{"mine":1,"hidden":2}"#);
+    for schema in [
+        r#"{"additionalProperties":false}"#,
+        r#"{"unevaluatedProperties":false}"#,
+        r#"{"propertyNames":{"maxLength":1}}"#,
+        r#"{"propertyNames":{"enum":["a"]}}"#,
+    ] {
+        let breaches = gate(schema).breaches(&state);
+        assert!(!breaches.is_empty(), "{schema}");
+        for breach in breaches {
+            let part = View::Parts(vec![Pointer::parse("/mine").unwrap()]);
+            let about_mine = breach.part().to_string() != "/hidden";
+            let refusal = Refusal::Document(DocumentError::Unfit(Box::new(breach)));
+            let said = Workspace::veiled(refusal.clone(), &part).to_string();
+            assert!(!said.contains("hidden"), "{said}");
+            assert!(!about_mine || !refusal.to_string().contains("hidden"), "{refusal}");
+        }
+    }
+}
+
 /// Configurations are the work of people: one that runs in a circle must not end the process.
 #[test]
 fn a_schema_that_leads_back_to_itself_ends() {
