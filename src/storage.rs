@@ -21,7 +21,11 @@ pub mod sqlite;
 
 use std::fmt;
 
-pub use calls::{Backlog, CallId, GivenUpCall, Lane, Settled, WaitingCall, time_of};
+pub use calls::{
+    Backlog, CallId, GivenUpCall, GivenUpPage, Lane, Retried, Settled, WaitingCall, time_of,
+};
+
+use std::sync::Arc;
 
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Append, Checkpoint, MessageId, Stored};
@@ -136,19 +140,20 @@ pub trait ChangeLog: fmt::Debug + Send + Sync + 'static {
     fn backlog(&self) -> Result<Vec<Backlog>, StorageError>;
 
     /// The calls that were given up and are kept, at most so many, in the order of their ids, from
-    /// behind `after`; those that are damaged are passed over. A log may forget them at once, as
-    /// this one does.
+    /// behind `after`; those that are damaged are passed over, and count. A log may forget them at
+    /// once, as this one does.
     fn given_up(
         &self,
         _after: Option<CallId>,
         _count_max: usize,
-    ) -> Result<Vec<GivenUpCall>, StorageError> {
-        Ok(Vec::new())
+    ) -> Result<GivenUpPage, StorageError> {
+        Ok(GivenUpPage::default())
     }
 
-    /// Lets a call that was given up wait again, or all of them; says how many there were.
-    fn retry(&self, _id: Option<CallId>) -> Result<usize, StorageError> {
-        Ok(0)
+    /// Lets a call that was given up wait again, or all of them, as far as they are for these
+    /// webhooks; the others stay as they are, since nobody would ever make them.
+    fn retry(&self, _id: Option<CallId>, _webhooks: &[Arc<str>]) -> Result<Retried, StorageError> {
+        Ok(Retried::default())
     }
 
     /// Counts the openings of a workspace, durably: 0 for the first, then 1, and so on. Transient

@@ -202,14 +202,20 @@ impl Webhooks {
                 continue;
             };
             let (webhook, seq) = (&*lane.webhook, call.seq);
-            if why.is_final || age_ms(&call, self.host.now()) >= self.give_up_ms {
+            let is_old = age_ms(&call, self.host.now()) >= self.give_up_ms;
+            if why.is_final || is_old {
                 tracing::error!(webhook, %seq, %why, "a call of a webhook is given up");
                 self.ledger.count(lane, Outcome::GivenUp, took);
                 settled.push((id, Settled::GivenUp));
+            } else {
+                self.ledger.count(lane, Outcome::Failed, took);
+                tracing::warn!(webhook, %seq, %why, "a call of a webhook failed and is made again");
+            }
+            if why.is_final && !is_old {
                 continue;
             }
-            self.ledger.count(lane, Outcome::Failed, took);
-            tracing::warn!(webhook, %seq, %why, "a call of a webhook failed and is made again");
+            // A receiver that fails is left alone for a while, also when the next attempt is at
+            // another call: thousands of old ones may wait, each for its only attempt.
             served = Served::Failed(why.wanted);
             break;
         }

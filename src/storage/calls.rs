@@ -66,6 +66,24 @@ pub struct GivenUpCall {
     pub call: Call,
 }
 
+/// Some of the calls that were given up, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GivenUpPage {
+    /// The calls, in the order of their ids; those that are damaged are not among them.
+    pub calls: Vec<GivenUpCall>,
+    /// The last one that was looked at, damaged or not, if there may be more behind it.
+    pub next: Option<CallId>,
+}
+
+/// What came of a wish to make calls again that were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retried {
+    /// Calls that wait again.
+    pub waiting: usize,
+    /// Calls that stay given up, because nobody asks for their webhooks.
+    pub left: usize,
+}
+
 /// When the commit was made, by what a call [tells](Call::told) of it.
 pub fn time_of(told: &str) -> Option<Millis> {
     #[derive(Deserialize)]

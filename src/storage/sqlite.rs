@@ -42,14 +42,15 @@ mod wal;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::fault::Fault;
 use self::folder::Folder;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    AppendTo, Backlog, CallId, ChangeLog, GivenUpCall, Lane, Settled, StorageError, WaitingCall,
+    AppendTo, Backlog, CallId, ChangeLog, GivenUpPage, Lane, Retried, Settled, StorageError,
+    WaitingCall,
 };
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::workspace::{Checkpoint, Commit, MessageId, Stored};
@@ -156,12 +157,12 @@ impl ChangeLog for SqliteLog {
         &self,
         after: Option<CallId>,
         count_max: usize,
-    ) -> Result<Vec<GivenUpCall>, StorageError> {
+    ) -> Result<GivenUpPage, StorageError> {
         self.readers.read(|view| calls::given_up(view, after, count_max))
     }
 
-    fn retry(&self, id: Option<CallId>) -> Result<usize, StorageError> {
-        self.write(|tx| calls::retry(tx, id))
+    fn retry(&self, id: Option<CallId>, webhooks: &[Arc<str>]) -> Result<Retried, StorageError> {
+        self.write(|tx| calls::retry(tx, id, webhooks))
     }
 
     fn opening(&self, workspace: &WorkspaceId) -> Result<u32, StorageError> {

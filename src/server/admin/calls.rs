@@ -9,7 +9,7 @@ use super::Office;
 use crate::ids::Millis;
 use crate::limits;
 use crate::server::problem::Problem;
-use crate::storage::{CallId, GivenUpCall, StorageError, time_of};
+use crate::storage::{self, CallId, GivenUpCall, StorageError, time_of};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +59,8 @@ impl From<GivenUpCall> for Entry {
 #[derive(Debug, Serialize)]
 pub(super) struct Retried {
     retried: usize,
+    /// How many do not, because their webhooks are not configured any more.
+    left: usize,
 }
 
 /// `GET /webhooks/given-up`.
@@ -68,10 +70,10 @@ pub(super) async fn list(
 ) -> Result<Json<GivenUp>, Problem> {
     let after = page.after.map(CallId);
     let most = limits::GIVEN_UP_PAGE_MAX;
-    let found =
-        office.ledger.ask(move |log| log.given_up(after, most)).await.map_err(|e| failed(&e))?;
-    let next = found.last().filter(|_| found.len() >= most).map(|last| last.id.0);
-    Ok(Json(GivenUp { calls: found.into_iter().map(Entry::from).collect(), next }))
+    let page = office.ledger.ask(move |log| log.given_up(after, most)).await;
+    let page = page.map_err(|error| failed(&error))?;
+    let calls = page.calls.into_iter().map(Entry::from).collect();
+    Ok(Json(GivenUp { calls, next: page.next.map(|next| next.0) }))
 }
 
 /// `POST /webhooks/given-up/{id}/retry`.
@@ -80,7 +82,11 @@ pub(super) async fn retry(
     Path(id): Path<u64>,
 ) -> Result<Json<Retried>, Problem> {
     match again(&office, Some(CallId(id))).await? {
-        Retried { retried: 0 } => {
+        Retried { retried: 0, left: 1.. } => {
+            let detail = "the webhook of this call is not configured any more";
+            Err(Problem::new(StatusCode::CONFLICT, "no-such-webhook", detail))
+        }
+        Retried { retried: 0, left: 0 } => {
             let detail = "no call of this id was given up and is kept";
             Err(Problem::new(StatusCode::NOT_FOUND, "no-such-call", detail))
         }
@@ -94,11 +100,13 @@ pub(super) async fn retry_all(State(office): State<Office>) -> Result<Json<Retri
 }
 
 async fn again(office: &Office, id: Option<CallId>) -> Result<Retried, Problem> {
-    let retried = office.ledger.ask(move |log| log.retry(id)).await.map_err(|e| failed(&e))?;
-    if retried > 0 {
+    let webhooks = office.ledger.webhooks();
+    let asked = office.ledger.ask(move |log| log.retry(id, &webhooks)).await;
+    let storage::Retried { waiting, left } = asked.map_err(|error| failed(&error))?;
+    if waiting > 0 {
         office.news.add_any();
     }
-    Ok(Retried { retried })
+    Ok(Retried { retried: waiting, left })
 }
 
 fn failed(error: &StorageError) -> Problem {

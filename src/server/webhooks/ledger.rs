@@ -113,6 +113,11 @@ impl Ledger {
         );
     }
 
+    /// The webhooks that are configured.
+    pub(in crate::server) fn webhooks(&self) -> Vec<Arc<str>> {
+        self.places.keys().map(Arc::clone).collect()
+    }
+
     /// Counts an attempt.
     pub(super) fn count(&self, lane: &Lane, outcome: Outcome, took: Duration) {
         if let Some(place) = self.places.get(&lane.webhook) {

@@ -12,7 +12,9 @@ use super::rows::{self, Crc};
 use crate::ids::{Seq, StoreName, WorkspaceId};
 use crate::limits;
 use crate::storage::StorageError;
-use crate::storage::calls::{Backlog, CallId, GivenUpCall, Lane, Settled, WaitingCall, time_of};
+use crate::storage::calls::{
+    Backlog, CallId, GivenUpCall, GivenUpPage, Lane, Retried, Settled, WaitingCall, time_of,
+};
 use crate::workspace::Call;
 
 /// Adds calls at the end of their lanes.
@@ -178,21 +180,25 @@ pub(super) fn backlog(view: &Connection) -> Result<Vec<Backlog>, Fault> {
     Ok(backlogs)
 }
 
-/// Calls that were given up, at most so many.
+/// Calls that were given up, of at most so many rows.
 pub(super) fn given_up(
     view: &Connection,
     after: Option<CallId>,
     count_max: usize,
-) -> Result<Vec<GivenUpCall>, Fault> {
+) -> Result<GivenUpPage, Fault> {
+    // What was given up is few, and what waits is not looked at to find it.
     let mut statement = view.prepare_cached(
         "SELECT id, seq, path, told, crc, webhook, workspace, store FROM calls
-         WHERE given_up = 1 AND id > ?1 ORDER BY id LIMIT ?2",
+         WHERE id IN (SELECT id FROM calls INDEXED BY calls_by_lane
+                      WHERE given_up = 1 AND id > ?1 ORDER BY id LIMIT ?2)
+         ORDER BY id",
     )?;
     let after = after.map_or(Ok(0), |id| rows::number(Seq(id.0)))?;
-    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![after, count_max])?;
-    let mut calls = Vec::new();
+    let mut rows = statement.query(params![after, i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+    let (mut calls, mut looked_at, mut last) = (Vec::new(), 0_usize, None);
     while let Some(row) = rows.next()? {
+        looked_at = looked_at.saturating_add(1);
+        last = u64::try_from(row.get::<_, i64>(0)?).ok().map(CallId);
         let webhook: Arc<str> = row.get::<_, String>(5)?.into();
         let (workspace, store): (String, String) = (row.get(6)?, row.get(7)?);
         let call = match read(row, &webhook, &workspace, &store) {
@@ -208,16 +214,29 @@ pub(super) fn given_up(
             calls.push(GivenUpCall { id: call.id, lane, call: call.call });
         }
     }
-    Ok(calls)
+    Ok(GivenUpPage { calls, next: last.filter(|_| looked_at >= count_max) })
 }
 
-/// Lets one call, or all, that were given up wait again.
-pub(super) fn retry(database: &Connection, id: Option<CallId>) -> Result<usize, Fault> {
+/// Lets one call, or all, that were given up wait again, if they are for one of these webhooks.
+pub(super) fn retry(
+    database: &Connection,
+    id: Option<CallId>,
+    webhooks: &[Arc<str>],
+) -> Result<Retried, Fault> {
     let id = id.map(|id| rows::number(Seq(id.0))).transpose()?;
     let mut statement = database.prepare_cached(
-        "UPDATE calls SET given_up = 0 WHERE given_up = 1 AND (?1 IS NULL OR id = ?1)",
+        "UPDATE calls SET given_up = 0
+         WHERE given_up = 1 AND webhook = ?1 AND (?2 IS NULL OR id = ?2)",
     )?;
-    Ok(statement.execute(params![id])?)
+    let mut waiting = 0_usize;
+    for webhook in webhooks {
+        waiting = waiting.saturating_add(statement.execute(params![webhook, id])?);
+    }
+    let mut statement = database.prepare_cached(
+        "SELECT count(*) FROM calls WHERE given_up = 1 AND (?1 IS NULL OR id = ?1)",
+    )?;
+    let left: i64 = statement.query_row(params![id], |row| row.get(0))?;
+    Ok(Retried { waiting, left: usize::try_from(left).unwrap_or(usize::MAX) })
 }
 
 /// Reads every call that is kept, and tells what is wrong with it.
@@ -240,4 +259,69 @@ pub(super) fn check(view: &Connection, flaw: &mut dyn FnMut(String)) -> Result<(
 fn crc(id: i64, workspace: &str, store: &str, call: &Call) -> Result<i64, Fault> {
     let crc = Crc::of("calls").int(id).text(&call.webhook).text(workspace).text(store);
     Ok(crc.int(rows::number(call.seq)?).text(&call.path).text(&call.told).done())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::ChangeLog as _;
+    use crate::storage::sqlite::SqliteLog;
+
+    /// A log in which so many calls of each webhook were given up; the ids go on from 1.
+    fn given_up(folder: &std::path::Path, webhooks: &[&str], count: u64) -> SqliteLog {
+        let log = SqliteLog::open(folder).unwrap();
+        let call = |(webhook, seq): (&&str, u64)| Call {
+            webhook: (**webhook).into(),
+            seq: Seq(seq),
+            path: "/s/a".into(),
+            told: r#"{"time":5}"#.into(),
+        };
+        let calls: Vec<_> =
+            webhooks.iter().flat_map(|name| (1..=count).map(move |seq| (name, seq))).collect();
+        let calls: Vec<_> = calls.into_iter().map(call).collect();
+        let (workspace, store) = ("w".parse().unwrap(), "s".parse().unwrap());
+        log.write(|tx| insert(tx, &workspace, &store, &calls)).unwrap();
+        let ids = (1_u64..).zip(&calls).map(|(id, _)| (CallId(id), Settled::GivenUp));
+        log.settle(&ids.collect::<Vec<_>>()).unwrap();
+        log
+    }
+
+    #[test]
+    fn a_page_goes_on_behind_damaged_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = given_up(folder.path(), &["a"], 7);
+        log.write(
+            |tx| Ok(tx.execute("UPDATE calls SET path = '/x' WHERE id IN (2, 3, 4, 7)", [])?),
+        )
+        .unwrap();
+        let page = |after: Option<u64>| {
+            let page = log.given_up(after.map(CallId), 2).unwrap();
+            let ids: Vec<u64> = page.calls.iter().map(|call| call.id.0).collect();
+            (ids, page.next.map(|next| next.0))
+        };
+        assert_eq!(page(None), (vec![1], Some(2)));
+        assert_eq!(page(Some(2)), (vec![], Some(4)), "there is more behind a page of nothing");
+        assert_eq!(page(Some(4)), (vec![5, 6], Some(6)));
+        assert_eq!(page(Some(6)), (vec![], None));
+    }
+
+    #[test]
+    fn calls_of_a_webhook_that_is_not_asked_for_stay_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = given_up(folder.path(), &["a", "b", "c"], 2);
+        let (a, c): (Arc<str>, Arc<str>) = ("a".into(), "c".into());
+        let retry = |id: Option<u64>, webhooks: &[&Arc<str>]| {
+            let webhooks: Vec<_> = webhooks.iter().map(|name| Arc::clone(name)).collect();
+            let Retried { waiting, left } = log.retry(id.map(CallId), &webhooks).unwrap();
+            (waiting, left)
+        };
+        assert_eq!(retry(Some(3), &[&a, &c]), (0, 1), "it is one of b");
+        assert_eq!(retry(Some(99), &[&a, &c]), (0, 0));
+        assert_eq!(retry(Some(1), &[&a, &c]), (1, 0));
+        assert_eq!(retry(None, &[&a, &c]), (3, 2));
+        let lanes = log.lanes(None, 9).unwrap();
+        let lanes: Vec<_> = lanes.iter().map(|lane| &*lane.webhook).collect();
+        assert_eq!(lanes, ["a", "c"]);
+        assert_eq!(retry(None, &[]), (0, 2));
+    }
 }
