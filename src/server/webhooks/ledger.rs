@@ -12,9 +12,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tokio::sync::oneshot;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::hub::Host;
+use crate::hub::host::blocking;
+use crate::limits;
 use crate::server::config::WebhookConfig;
 use crate::storage::{ChangeLog, Lane, StorageError};
 
@@ -57,6 +60,8 @@ pub(in crate::server) struct Ledger {
     waiting: Family<Trigger, Gauge>,
     given_up: Family<Trigger, Gauge>,
     oldest: Family<Trigger, Gauge>,
+    /// When what waits was looked at; held by who looks, and nobody waits for it.
+    looked: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Ledger {
@@ -79,6 +84,7 @@ impl Ledger {
             waiting: Family::default(),
             given_up: Family::default(),
             oldest: Family::default(),
+            looked: Arc::default(),
         };
         // They are there from now on, if only with 0.
         for place in this.places.values() {
@@ -126,8 +132,26 @@ impl Ledger {
         }
     }
 
-    /// Looks at what waits.
-    pub(in crate::server) async fn refresh(&self) {
+    /// Looks at what waits, if that was not done a moment ago. A disk that is slow is waited for
+    /// only so long; the numbers of before are told until it has answered.
+    pub(in crate::server) async fn refresh(self: &Arc<Self>) {
+        let Ok(mut looked) = Arc::clone(&self.looked).try_lock_owned() else { return };
+        let age = Duration::from_millis(limits::BACKLOG_AGE_MS);
+        if looked.is_some_and(|looked| looked.elapsed() < age) {
+            return;
+        }
+        let this = Arc::clone(self);
+        let looking = tokio::spawn(async move {
+            this.look().await;
+            *looked = Some(Instant::now());
+        });
+        let patience = Duration::from_millis(limits::BACKLOG_READ_MS_MAX);
+        if timeout(patience, looking).await.is_err() {
+            tracing::warn!("the calls of webhooks take long to count: older numbers are told");
+        }
+    }
+
+    async fn look(&self) {
         match self.ask(ChangeLog::backlog).await {
             Ok(backlog) => {
                 let by_name = backlog.into_iter().map(|of| {
@@ -156,13 +180,96 @@ impl Ledger {
         &self,
         question: impl FnOnce(&dyn ChangeLog) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let (reply, answer) = oneshot::channel();
         let log = Arc::clone(&self.log);
-        self.host.run_blocking(Box::new(move || {
-            // If nobody waits any more, the server is about to end.
-            drop(reply.send(question(&*log)));
-        }));
-        let gone = |_gone| Err(StorageError::Failed("the log gave no answer".to_owned()));
-        answer.await.unwrap_or_else(gone)
+        let answer = blocking(&*self.host, move || question(&*log)).await;
+        answer.unwrap_or_else(|error| Err(StorageError::Failed(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::hub::host::Work;
+    use crate::ids::Millis;
+    use crate::storage::memory::MemoryLog;
+
+    /// A machine whose disk does its work when it is told to.
+    #[derive(Debug, Default)]
+    struct Slow(Mutex<Vec<Waiting>>);
+
+    struct Waiting(Work);
+
+    impl std::fmt::Debug for Waiting {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Waiting(..)")
+        }
+    }
+
+    impl Host for Slow {
+        fn now(&self) -> Millis {
+            Millis(0)
+        }
+
+        fn random(&self) -> [u8; 16] {
+            [0; 16]
+        }
+
+        fn parallelism(&self) -> NonZeroUsize {
+            NonZeroUsize::MIN
+        }
+
+        fn run_writer(&self, writer: BoxFuture<'static, ()>) {
+            drop(writer);
+        }
+
+        fn run_blocking(&self, work: Work) {
+            self.0.lock().unwrap().push(Waiting(work));
+        }
+    }
+
+    fn ledger() -> (Arc<Ledger>, Arc<Slow>) {
+        let host = Arc::new(Slow::default());
+        let log = Arc::new(MemoryLog::default());
+        (Arc::new(Ledger::new(&[], log, Arc::<Slow>::clone(&host))), host)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_disk_is_asked_once_and_waited_for_a_moment() {
+        let (ledger, host) = ledger();
+        let waiting = || host.0.lock().unwrap().len();
+        let began = Instant::now();
+        ledger.refresh().await;
+        assert_eq!(began.elapsed(), Duration::from_millis(limits::BACKLOG_READ_MS_MAX));
+        for _ in 0..3 {
+            sleep(Duration::from_millis(limits::BACKLOG_AGE_MS)).await;
+            ledger.refresh().await;
+        }
+        assert_eq!(waiting(), 1, "while it is at it, it is not asked again");
+        let work = host.0.lock().unwrap().pop().unwrap();
+        (work.0)();
+        sleep(Duration::from_millis(1)).await;
+        ledger.refresh().await;
+        assert_eq!(waiting(), 0, "it has answered a moment ago");
+        sleep(Duration::from_millis(limits::BACKLOG_AGE_MS)).await;
+        ledger.refresh().await;
+        assert_eq!(waiting(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_is_an_error() {
+        let (ledger, host) = ledger();
+        let asking = ledger.ask(|_| -> Result<(), _> { panic!("on purpose") });
+        let answering = async {
+            let work = host.0.lock().unwrap().pop().unwrap();
+            (work.0)();
+        };
+        let (answer, ()) = tokio::join!(biased; asking, answering);
+        assert!(matches!(answer, Err(StorageError::Failed(why)) if why.contains("on purpose")));
     }
 }
