@@ -169,7 +169,7 @@ async fn open_log(folder: &Path) -> Result<Arc<SqliteLog>, Failure> {
 
 /// The signals by which the system asks the process to end.
 #[cfg(unix)]
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -177,12 +177,13 @@ struct Signals {
 #[cfg(unix)]
 impl Signals {
     /// Listens from now on: a signal that comes while the server starts is not lost.
-    fn listen() -> std::io::Result<Self> {
+    pub(super) fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
         Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
     }
 
-    async fn next(&mut self) {
+    /// Waits for one of them.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -192,15 +193,17 @@ impl Signals {
 
 /// The way in which the user asks the process to end.
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    /// There is nothing to be done before it comes.
+    pub(super) fn listen() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    /// Waits for it.
+    pub(super) async fn next(&mut self) {
         drop(tokio::signal::ctrl_c().await);
     }
 }
@@ -226,8 +229,11 @@ pub(super) fn start_logs(
 ) -> Result<(), Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--log {filter}: {error}"));
     let mut wanted = EnvFilter::try_new(filter).map_err(|error| wrong(&error))?;
-    // Whatever is asked for: at its most talkative this library prints what clients say.
-    for quiet in ["tungstenite", "tungstenite::protocol", "tungstenite::protocol::frame"] {
+    // Whatever is asked for: at its most talkative the first library prints what clients say. Of
+    // what sends traces, it counts that it cannot.
+    let quiet =
+        ["tungstenite", "tungstenite::protocol", "tungstenite::protocol::frame", "opentelemetry"];
+    for quiet in quiet {
         let directive = format!("{quiet}=warn").parse();
         wanted = wanted.add_directive(directive.map_err(|error| wrong(&error))?);
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::client::Socket;
@@ -19,9 +20,14 @@ type Received = Arc<Mutex<Vec<Bytes>>>;
 
 /// A collector: where it listens, and what it was sent.
 async fn collector() -> (String, Received) {
+    collector_that_answers(StatusCode::OK).await
+}
+
+async fn collector_that_answers(status: StatusCode) -> (String, Received) {
     let received = Received::default();
-    let take = |State(received): State<Received>, body: Bytes| async move {
+    let take = move |State(received): State<Received>, body: Bytes| async move {
         received.lock().unwrap().push(body);
+        status
     };
     let routes = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&received));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,8 +157,30 @@ async fn a_walk_is_one_trace_and_says_nothing_of_users() {
         assert!(!text.contains(CANARY), "{text}");
         assert!(text.contains("service.name") && text.contains("statehouse"));
     }
-    let log = server.log();
-    assert!(!log.contains("opentelemetry"), "{log}");
+    let told = of_traces(&server.log());
+    assert!(told.is_empty(), "nothing was wrong with these: {told:?}");
+}
+
+/// What a log says of the sending of traces.
+fn of_traces(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["target"].as_str().unwrap().starts_with("opentelemetry")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_takes_nothing_is_told_of_in_the_log() {
+    let (url, received) = collector_that_answers(StatusCode::INTERNAL_SERVER_ERROR).await;
+    let mut server = Server::with_variables("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);
+    Api::of(&server, "canary-w").put("canary-s", &[], &json!(CANARY)).await.seq();
+    assert!(server.terminate().success(), "a server does not depend on who looks at it");
+    assert!(!received.lock().unwrap().is_empty());
+    let told = of_traces(&server.log());
+    let failed = |line: &Value| line["error"].as_str().is_some_and(|why| why.contains("500"));
+    assert!(told.iter().any(failed), "{told:?}");
+    for line in told {
+        assert!(matches!(line["level"].as_str(), Some("ERROR" | "WARN")), "{line}");
+        assert!(!line.to_string().contains(CANARY), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
