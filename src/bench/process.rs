@@ -14,7 +14,8 @@ use super::{Outcome, words};
 const START_PATIENCE: Duration = Duration::from_mins(1);
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running server, which said where it listens. It is killed when dropped.
+/// A running server, which said where it listens. It is killed when dropped, and its standard input
+/// ends with this process, however that ends.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -29,7 +30,7 @@ impl Process {
         let log = folder.join("log");
         let file = File::options().create(true).append(true).open(&log).map_err(words)?;
         let mut more_log = file.try_clone().map_err(words)?;
-        command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().map_err(words)?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let mut process = Self { child, log, said: String::new() };

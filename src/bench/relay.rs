@@ -13,6 +13,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{copy, sink, stdin};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -23,14 +24,19 @@ use crate::limits::{BENCH_RELAY_GIFT_BYTES_MAX, BENCH_RELAY_MESSAGES_MAX, BENCH_
 type Rooms = Arc<Mutex<BTreeMap<String, BTreeMap<u64, mpsc::Sender<Message>>>>>;
 
 /// Serves on a port of this machine that the system chooses, says where on standard output, and
-/// goes on until the process ends.
+/// goes on until standard input ends: with whoever started it, then, also where he is killed.
 pub async fn serve() -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(words)?;
     let address = listener.local_addr().map_err(words)?;
     writeln!(std::io::stdout(), "listening on http://{address}").map_err(words)?;
     // Small frames must not wait for each other.
     let prompt = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
-    axum::serve(prompt, router()).await.map_err(words)
+    let (mut input, mut nowhere) = (stdin(), sink());
+    tokio::select! {
+        served = async { axum::serve(prompt, router()).await } => served.map_err(words),
+        // What is said there means nothing.
+        ended = copy(&mut input, &mut nowhere) => ended.map(drop).map_err(words),
+    }
 }
 
 /// `/room/{name}` as above; `/give/{bytes}` sends one message of that length, and then listens.

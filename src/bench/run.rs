@@ -129,9 +129,19 @@ impl Run {
         })
     }
 
-    /// Lets the clients work until the server is gone; returns what is left of them.
-    pub async fn until(mut self, time: Duration, end: impl FnOnce()) -> Outcome<Vec<Remains>> {
+    /// Lets the clients work for that time, and on until something is acknowledged, but not longer
+    /// than `patience`; then ends the server, and returns what is left of them.
+    pub async fn until(
+        mut self,
+        time: Duration,
+        patience: Duration,
+        end: impl FnOnce(),
+    ) -> Outcome<Vec<Remains>> {
+        let started = now();
         self.pass(time).await?;
+        while self.board.counts().acked == 0 && started.elapsed() < patience {
+            self.pass(LOOK).await?;
+        }
         end();
         self.phase.send_replace(Phase::Drain);
         self.collect().await

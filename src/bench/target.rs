@@ -98,7 +98,8 @@ pub struct Target {
     workspace: String,
     /// Whether it only copies, and so holds no documents.
     pub copies: bool,
-    idle_ms: Option<u64>,
+    /// What its configuration says of limits, beside what it says of them always.
+    limits: Option<String>,
 }
 
 impl Target {
@@ -114,7 +115,12 @@ impl Target {
 
     /// A server as above, that unloads what nobody has used for so many milliseconds.
     pub fn forgetful(sources: &Sources, idle_ms: u64) -> Outcome<Self> {
-        Self::prepare(sources, false, Some(idle_ms))?.started()
+        Self::prepare(sources, false, Some(format!("idle_ms = {idle_ms}\n")))?.started()
+    }
+
+    /// A server as above, that keeps at most so many bytes for a client who does not take them.
+    pub fn stingy(sources: &Sources, outbox_bytes: usize) -> Outcome<Self> {
+        Self::prepare(sources, false, Some(format!("outbox_bytes = {outbox_bytes}\n")))?.started()
     }
 
     /// A server of another make, that speaks only the dialect of automerge-repo.
@@ -127,12 +133,12 @@ impl Target {
             address: String::new(),
             workspace: String::new(),
             copies: false,
-            idle_ms: None,
+            limits: None,
         };
         target.started()
     }
 
-    fn prepare(sources: &Sources, copies: bool, idle_ms: Option<u64>) -> Outcome<Self> {
+    fn prepare(sources: &Sources, copies: bool, limits: Option<String>) -> Outcome<Self> {
         let mut target = Self {
             process: None,
             folder: None,
@@ -141,7 +147,7 @@ impl Target {
             address: String::new(),
             workspace: format!("bench-{:016x}", rand::random::<u64>()),
             copies,
-            idle_ms,
+            limits,
         };
         match (&sources.elsewhere, copies) {
             (Some(elsewhere), false) => {
@@ -207,9 +213,10 @@ impl Target {
             Durable::Strict => "strict",
             Durable::Relaxed => "relaxed",
         };
-        let idle = self.idle_ms.map_or_else(String::new, |idle| format!("idle_ms = {idle}\n"));
+        let limits = self.limits.as_deref().unwrap_or_default();
         format!(
-            "durability = \"{durable}\"\n[limits]\nsockets_per_s = {}\nmessages_per_s = {}\n{idle}",
+            "durability = \"{durable}\"\n[limits]\n{limits}\
+             sockets_per_s = {}\nmessages_per_s = {}\n",
             crate::limits::SOCKETS_PER_S_CEILING,
             crate::limits::MESSAGES_PER_S_CEILING,
         )

@@ -52,7 +52,7 @@ pub enum Work {
     Catchup,
     /// kill -9 under load.
     Kill,
-    /// Sockets that never read, beside others that do.
+    /// Sockets that do not read, beside others that do.
     Slow,
     /// Edits in documents of several sizes.
     Sizes,
@@ -73,6 +73,8 @@ pub struct Sizes {
     pub documents: usize,
     /// Connections that say nothing.
     pub idle: usize,
+    /// For so many intervals between pings these are watched; below 1 not at all.
+    pub pings: f64,
     /// Changes in the document that is opened.
     pub cold_changes: u64,
     /// Documents that are written to once.
@@ -85,7 +87,7 @@ pub struct Sizes {
     pub returning: usize,
     /// How often the server is killed.
     pub kills: usize,
-    /// Sockets of one document, of which a tenth never reads.
+    /// Sockets of one document, of which a tenth does not read.
     pub sockets: usize,
     /// Keys, and changes, of a large document; a small one has 1,000.
     pub large: u64,
@@ -101,6 +103,7 @@ impl Sizes {
         Self {
             seconds: 1.5,
             idle: 1_000,
+            pings: 0.0,
             cold_changes: 10_000,
             touched: 500,
             missed: 1_000,
@@ -120,6 +123,7 @@ impl Sizes {
             writers: 8,
             documents: 200,
             idle: 10_000,
+            pings: 1.0,
             cold_changes: 100_000,
             touched: 5_000,
             watched: 8.0,
@@ -143,6 +147,7 @@ impl Sizes {
             writers: some(self.writers),
             documents: some(self.documents),
             idle: some(self.idle).max(10),
+            pings: self.pings * part,
             cold_changes: many(self.cold_changes),
             touched: some(self.touched),
             watched: (self.watched * part).max(0.5),
@@ -320,7 +325,7 @@ impl Work {
             }
             Self::Kill => format!("{writers} writers flat out, kill -9, {kills} times"),
             Self::Slow => {
-                format!("{sockets} sockets on 1 document, {} of them never read", sockets / 10)
+                format!("{sockets} sockets on 1 document, {} of them do not read", sockets / 10)
             }
             Self::Sizes => format!("edits in documents of 1000 or {large} keys and changes"),
         };
@@ -382,7 +387,8 @@ impl Work {
             Self::Hot | Self::Many | Self::Cold | Self::Touched | Self::Catchup | Self::Kill => {
                 &[Json, Crdt, Repo]
             }
-            Self::Slow => &[Json, Crdt],
+            // A slow Automerge client is told less in one message; the server owes it little.
+            Self::Slow => &[Json],
             Self::Idle => &[Json, Repo],
             Self::Sizes => &[],
         }
@@ -400,6 +406,7 @@ impl Work {
     async fn at_server(self, dialect: Dialect, world: &World) -> Outcome<(Found, Vec<Figure>)> {
         let mut target = match self {
             Self::Touched => Target::forgetful(&world.sources, touched::IDLE_MS)?,
+            Self::Slow => Target::stingy(&world.sources, slow::OUTBOX_BYTES)?,
             _ => Target::server(&world.sources)?,
         };
         self.measure(dialect, &mut target, world).await

@@ -14,6 +14,7 @@ use statehouse::bench::work::{Sizes, Work, World};
 use statehouse::bench::{relay, run, usage};
 use statehouse::ids::Secret;
 
+use super::serve::Signals;
 use super::{Failure, output};
 
 const FIGURES: &str = "\
@@ -35,11 +36,12 @@ What the figures mean:
   touched           documents are used once: does their memory come back?
   catchup           clients come back after an hour away
   kill              kill -9 under load: acknowledged edits that are lost afterwards
-  slow              a tenth of all sockets never reads: do the others notice?
+  slow              a tenth of all sockets does not read until more is owed to it than the server
+                    keeps: do the others notice?
   sizes             what an edit costs as keys and history grow (keys x changes)
 
   A note says where clients were too busy to ask more of the server. A column says FAILED, and
-  the exit code is 1, where an edit is missing at the end, clients disagree, or one is cut off.";
+  the exit code is 1, where an edit does not reach a client, clients disagree, or one is cut off.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -82,7 +84,7 @@ pub(super) struct Bench {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// Be the relay, until killed
+    /// Be the relay, until standard input ends
     #[arg(long, hide = true)]
     be_relay: bool,
 }
@@ -113,10 +115,13 @@ impl Bench {
         // Before any server is started, which inherits it.
         let _open_files = raise_open_files();
         let report = runtime.block_on(async {
+            let mut signals = Signals::listen().map_err(|error| {
+                Failure::Failed(format!("cannot listen for the signals of the system: {error}"))
+            })?;
             tokio::select! {
                 report = self.measure() => report,
                 // What was started ends with what is dropped here, and its folders go.
-                _ = tokio::signal::ctrl_c() => Err(Failure::Failed("interrupted".to_owned())),
+                () = signals.next() => Err(Failure::Failed("interrupted".to_owned())),
             }
         })?;
         if self.json {

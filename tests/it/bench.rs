@@ -230,11 +230,12 @@ fn answer(liar: &mut Liar, out: &mpsc::Sender<Message>, said: &Value, deed: Deed
 }
 
 /// How the bench ends against a server that does this, and why.
-async fn ends(deed: Deed) -> (Option<i32>, String) {
+async fn ends(deed: Deed, seconds: &'static str) -> (Option<i32>, String) {
     let url = lie(deed).await;
     let output = tokio::task::spawn_blocking(move || {
         let one = ["--workload", "one", "--dialect", "json", "--clients", "2"];
-        bench(&[&one[..], &["--patience", "2", "--against", &url]].concat())
+        let told = ["bench", "--json", "--seconds", seconds, "--patience", "2"];
+        statehouse().args(told).args(one).args(["--against", &url]).output().unwrap()
     });
     let output = output.await.unwrap();
     let told = report(&output);
@@ -245,13 +246,13 @@ async fn ends(deed: Deed) -> (Option<i32>, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_loses_edits_makes_it_fail() {
-    assert_eq!(ends(Deed::Keep).await, (Some(0), String::new()));
+    assert_eq!(ends(Deed::Keep, "0.3").await, (Some(0), String::new()));
     for (deed, why) in [
         (Deed::Forget, "a newcomer is given another state"),
         (Deed::Repeat, "came after seq"),
         (Deed::Close, "closed the socket"),
     ] {
-        let (code, said) = ends(deed).await;
+        let (code, said) = ends(deed, "0.3").await;
         assert_eq!(code, Some(1), "{deed:?}: {said}");
         assert!(said.contains(why), "{deed:?}: {said}");
     }
@@ -259,8 +260,75 @@ async fn a_server_that_loses_edits_makes_it_fail() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_that_is_never_told_is_noticed() {
-    // The next edit to the same key, or a later one of the same writer, does not hide it.
-    let (code, said) = ends(Deed::Withhold).await;
+    // More than 16 edits of each writer: neither the next one nor a later one to the same key hides
+    // it.
+    let (code, said) = ends(Deed::Withhold, "1.5").await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("different states") || said.contains("deliveries"), "{said}");
+    assert!(said.contains("is missing: a later one came"), "{said}");
+}
+
+/// Whether there is such a process, and it has not ended.
+#[cfg(target_os = "linux")]
+fn runs(process: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = status.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some(Some('Z' | 'X')))
+}
+
+/// The processes that a process has started, and that run.
+#[cfg(target_os = "linux")]
+fn children(process: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let started = threads.map(|thread| {
+        let started = thread.unwrap().path().join("children");
+        std::fs::read_to_string(started).unwrap_or_default()
+    });
+    let all: Vec<String> = started.collect();
+    all.iter().flat_map(|all| all.split_whitespace()).map(str::to_owned).collect()
+}
+
+/// Waits until this is so.
+#[cfg(target_os = "linux")]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waited = (0..3_000).find(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        is_so()
+    });
+    assert!(waited.is_some(), "{what}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_it_started_ends_with_it() {
+    // SIGTERM finds the relay or the server; SIGKILL finds the relay, which comes first.
+    for (signal, dialect) in [("TERM", "json"), ("KILL", "repo")] {
+        let mut bench = statehouse()
+            .args(["bench", "--seconds", "600", "--workload", "one", "--dialect", dialect])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        until("it starts something", || !children(bench.id()).is_empty());
+        let started = children(bench.id());
+        crate::server::signal(&bench, signal);
+        assert!(!crate::server::exit_of(&mut bench).success());
+        until("all of it ends", || started.iter().all(|process| !runs(process)));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_it_started_ends_with_it() {
+    // There is no relay beside this one: the first that is started is the server.
+    let mut bench = statehouse()
+        .args(["bench", "--seconds", "600", "--workload", "touched", "--scale", "100"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it starts something", || !children(bench.id()).is_empty());
+    let started = children(bench.id());
+    crate::server::signal(&bench, "TERM");
+    assert_eq!(crate::server::exit_of(&mut bench).code(), Some(1));
+    until("all of it ends", || started.iter().all(|process| !runs(process)));
 }

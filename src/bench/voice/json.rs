@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::RangeInclusive;
 
 use automerge::ChangeHash;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -40,7 +41,8 @@ impl Place {
 /// A client of the JSON dialect.
 ///
 /// Its edits put their number into one of 16 keys of its own, so what a state holds tells which
-/// edits are in it, and what all of them should come to is known without applying a patch.
+/// edits are in it, and what all of them should come to is known without applying a patch. The last
+/// 16 of a writer are all to be seen, so a message that leaves one of them out is noticed.
 #[derive(Debug)]
 pub struct JsonVoice {
     place: Place,
@@ -112,8 +114,13 @@ impl JsonVoice {
         Self { place, acks, copied, seq, ready: copied, edits: 0, acked: 0, newest, cells, out }
     }
 
-    /// Notes what stands where; returns the edits of others that are new.
-    fn take(&mut self, cells: impl IntoIterator<Item = (u32, u64, u64)>) -> Vec<EditKey> {
+    /// Notes what stands where; returns the edits of others that are new. `strangers`: whether all
+    /// edits must be there also of a writer of whom nothing was seen before.
+    fn take(
+        &mut self,
+        cells: impl IntoIterator<Item = (u32, u64, u64)>,
+        strangers: bool,
+    ) -> Outcome<Vec<EditKey>> {
         let mut found: BTreeMap<u32, u64> = BTreeMap::new();
         for (writer, key, edit) in cells {
             let cell = self.cells.entry(cell_name(writer, key)).or_default();
@@ -126,21 +133,37 @@ impl JsonVoice {
             if writer == self.place.number {
                 continue;
             }
-            let newest = self.newest.entry(writer).or_default();
+            let known = self.newest.get(&writer).copied();
+            let seen = known.unwrap_or_default();
+            if known.is_some() || strangers {
+                self.has_all(writer, seen.max(edit.saturating_sub(KEYS)) + 1..=edit)?;
+            }
             // A state with an edit in it has all earlier ones of the same writer.
-            let earlier = *newest + 1..=edit;
+            let earlier = seen + 1..=edit;
             new.extend(earlier.map(|edit| edit_key(&self.place.document, writer, edit)));
-            *newest = edit.max(*newest);
+            self.newest.insert(writer, edit.max(seen));
         }
-        new
+        Ok(new)
     }
 
-    fn take_patch(&mut self, patch: &[Op<'_>]) -> Vec<EditKey> {
+    /// Holds that these edits are there: no later one of the same writer stands over them.
+    fn has_all(&self, writer: u32, mut edits: RangeInclusive<u64>) -> Outcome<()> {
+        let stands = |edit| self.cells.get(&cell_name(writer, edit % KEYS)).copied();
+        match edits.find(|edit| stands(*edit).is_none_or(|found| found < *edit)) {
+            Some(edit) => {
+                Err(format!("edit {edit} of client {writer} is missing: a later one came"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn take_patch(&mut self, patch: &[Op<'_>]) -> Outcome<Vec<EditKey>> {
         let cells = patch.iter().filter_map(|op| {
             let (writer, key) = read_cell_name(op.path.strip_prefix('/')?)?;
             Some((writer, key, op.value.0?))
         });
-        self.take(cells.collect::<Vec<_>>())
+        // Who comes back after some seq has not seen what was before it.
+        self.take(cells.collect::<Vec<_>>(), self.place.seq.is_none())
     }
 
     /// Every seq comes once, and in order.
@@ -172,7 +195,7 @@ impl Voice for JsonVoice {
         let said: Said<'_> = serde_json::from_str(text).map_err(words)?;
         match &*said.kind {
             "patch" if self.copied => {
-                let new = self.take_patch(&said.patch);
+                let new = self.take_patch(&said.patch)?;
                 let mine = said.patch.first().and_then(|op| {
                     let (writer, _) = read_cell_name(op.path.strip_prefix('/')?)?;
                     (writer == self.place.number).then_some(op.value.0?)
@@ -182,12 +205,12 @@ impl Voice for JsonVoice {
             }
             "patch" => {
                 self.follow(said.seq)?;
-                Ok(self.take_patch(&said.patch))
+                self.take_patch(&said.patch)
             }
             "ack" => {
                 self.follow(said.seq)?;
                 self.acked += 1;
-                Ok(self.take_patch(&said.patch))
+                self.take_patch(&said.patch)
             }
             "snapshot" => {
                 self.seq = said.seq;
@@ -197,7 +220,8 @@ impl Voice for JsonVoice {
                     let (writer, key) = read_cell_name(name)?;
                     Some((writer, key, cell.0?))
                 });
-                Ok(self.take(cells.collect::<Vec<_>>()))
+                // What a newcomer is given is compared with what the others have.
+                self.take(cells.collect::<Vec<_>>(), false)
             }
             "ready" => {
                 self.ready = true;
@@ -338,6 +362,8 @@ impl<'de> Visitor<'de> for CellVisitor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(text: &str) -> Message {
@@ -348,7 +374,8 @@ mod tests {
     fn others_edits_are_seen_once_however_they_come() {
         let mut voice = JsonVoice::new(Place::new("s", 0), true, false);
         let patch = r#"{"type":"patch","store":"s","seq":3,"patch":[
-            {"op":"add","path":"/w1k2","value":"2 .."},{"op":"add","path":"/w1k3","value":3},
+            {"op":"add","path":"/w1k1","value":"1 .."},{"op":"add","path":"/w1k2","value":"2 .."},
+            {"op":"add","path":"/w1k3","value":3},
             {"op":"add","path":"/other","value":{"a":[1,null,true]}}]}"#;
         let new = voice.hear(&text(patch)).unwrap();
         assert_eq!(new, [1, 2, 3].map(|edit| edit_key("s", 1, edit)));
@@ -358,6 +385,48 @@ mod tests {
         assert_eq!(voice.hear(&text(late)).unwrap_err(), "seq 4 came after seq 4");
         let nack = r#"{"type":"nack","code":"stale","message":"no","id":"0-1"}"#;
         assert_eq!(voice.hear(&text(nack)).unwrap_err(), "refused: no (stale)");
+    }
+
+    /// A patch of these edits of one writer.
+    fn patch_of(edits: &[u64]) -> Message {
+        let op = |edit: &u64| {
+            let path = format!("/{}", cell_name(1, edit % KEYS));
+            serde_json::json!({"op": "add", "path": path, "value": edit})
+        };
+        let patch: Vec<_> = edits.iter().map(op).collect();
+        let seq = edits.last().copied().unwrap_or_default();
+        let told = serde_json::json!({"type": "patch", "store": "s", "seq": seq, "patch": patch});
+        text(&told.to_string())
+    }
+
+    proptest! {
+        /// Unless the message that goes over it has 16 later ones of the same writer in it.
+        #[test]
+        fn an_edit_that_is_left_out_is_missed(
+            sizes in prop::collection::vec(1_usize..24, 2..8),
+            left_out in any::<prop::sample::Index>(),
+        ) {
+            let all: Vec<u64> = (1..=sizes.iter().sum::<usize>() as u64).collect();
+            let left_out = *left_out.get(&all);
+            let [mut voice, mut whole] =
+                [(); 2].map(|()| JsonVoice::new(Place::new("s", 0), true, false));
+            let (mut rest, mut expected, mut heard) = (&all[..], Ok(()), Ok(()));
+            for size in sizes {
+                let (now, later) = rest.split_at(size);
+                rest = later;
+                whole.hear(&patch_of(now)).unwrap();
+                let told: Vec<u64> = now.iter().copied().filter(|it| *it != left_out).collect();
+                let newest = told.last().copied().unwrap_or_default();
+                if newest > left_out && newest - left_out < KEYS && expected.is_ok() {
+                    expected = Err(left_out);
+                }
+                if heard.is_ok() && !told.is_empty() {
+                    heard = voice.hear(&patch_of(&told)).map(drop);
+                }
+            }
+            let why = |edit| format!("edit {edit} of client 1 is missing: a later one came");
+            prop_assert_eq!(heard, expected.map_err(why));
+        }
     }
 
     #[test]

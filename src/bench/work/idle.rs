@@ -13,6 +13,7 @@ use crate::bench::target::Target;
 use crate::bench::usage::Meter;
 use crate::bench::voice::Dialect;
 use crate::bench::{Outcome, frame, now};
+use crate::limits;
 
 /// How long the sockets stand before the memory is read.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -53,6 +54,14 @@ pub(super) async fn run(dialect: Dialect, target: &Target, world: &World) -> Out
     }
     let seconds = started.elapsed().as_secs_f64();
     sleep(SETTLE).await;
+    if let Some(meter) = &mut meter {
+        meter.lap_ns();
+    }
+    let after = target.memory().map(|(now, _)| now);
+    let rest = rest(dialect, target, world);
+    if let Some(rest) = rest {
+        sleep(rest).await;
+    }
     let rest_ns = meter.as_mut().map(Meter::lap_ns);
     if sockets.try_join_next().is_some() {
         return Err("an idle connection was closed".to_owned());
@@ -63,13 +72,23 @@ pub(super) async fn run(dialect: Dialect, target: &Target, world: &World) -> Out
     found.add("CPU per connection", "us", us_each(all_ns, (tenth * laps.len()) as u64));
     found.add("CPU each, of the first tenth", "us", us_each(laps.first().copied(), tenth as u64));
     found.add("CPU each, of the last tenth", "us", us_each(laps.last().copied(), tenth as u64));
-    let idle_ms = rest_ns.map(|ns| ns as f64 / 1e6 / SETTLE.as_secs_f64());
+    let idle_ms = rest_ns.zip(rest).map(|(ns, rest)| ns as f64 / 1e6 / rest.as_secs_f64());
     found.add("CPU of all, in a second idle", "ms", idle_ms);
-    let after = target.memory().map(|(now, _)| now);
     let grown = before.zip(after).map(|(before, after)| kib(after.saturating_sub(before)));
     found.add("memory per connection", "KiB", grown.map(|grown| grown / connections as f64));
     drop(first);
     Ok(found)
+}
+
+/// How long a server of this dialect is watched while nothing happens. It pings each socket once in
+/// an interval, so less than one would tell of a part of that, or of nothing; the relay never does.
+fn rest(dialect: Dialect, target: &Target, world: &World) -> Option<Duration> {
+    let interval = match dialect {
+        Dialect::Repo => limits::REPO_PING_MS,
+        Dialect::Json | Dialect::Original | Dialect::Crdt => limits::PING_MS,
+    };
+    let watched = world.sizes.pings >= 1.0 && !target.copies;
+    watched.then(|| Duration::from_millis(interval).mul_f64(world.sizes.pings))
 }
 
 /// A connection whose first words are answered.

@@ -10,7 +10,7 @@ use crate::bench::target::Target;
 use crate::bench::voice::Dialect;
 use crate::bench::{Outcome, now};
 
-/// How long the writers write before the server is killed.
+/// How long the writers write at least before the server is killed.
 const LOAD: Duration = Duration::from_millis(500);
 
 /// Several times: writers flat out, the kill, and a newcomer who counts.
@@ -26,7 +26,7 @@ pub(super) async fn run(dialect: Dialect, target: &mut Target, world: &World) ->
             let client = world.client(target, dialect, (&document, n)).await?;
             run.add(client, Pace::Window(super::live::WINDOW));
         }
-        let remains = run.until(LOAD, || target.kill()).await?;
+        let remains = run.until(LOAD, world.sizes.patience, || target.kill()).await?;
         let started = now();
         target.start()?;
         let newcomer = world.newcomer(target, dialect, &document).await?;
