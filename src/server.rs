@@ -53,7 +53,7 @@ use crate::storage::ChangeLog;
 use crate::workspace::WorkspaceConfig;
 use admin::{Desk, Office};
 use auth::{Auth, AuthError, Entry};
-use caller::{Comer, Line, Visitor};
+use caller::{Line, Visitor};
 use config::Config;
 use metrics::{Metrics, SocketMeter};
 use origin::Origins;
@@ -436,8 +436,7 @@ impl FromRequestParts<Seats> for Door {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        let comer = Comer::from_request_parts(parts, seats).await?;
-        let Line = Line::from_request_parts(parts, seats).await?;
+        let Line(comer) = Line::from_request_parts(parts, seats).await?;
         let named = caller::subprotocols(&parts.headers).any(|offered| offered == SUBPROTOCOL);
         let upgrade = parts.extensions.get().cloned();
         let asked = WebSocketUpgrade::from_request_parts(parts, seats).await;

@@ -34,7 +34,15 @@ impl FromRequestParts<Seats> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        let Visitor { seats, workspace, entry } = Visitor::from_request_parts(parts, seats).await?;
+        Visitor::from_request_parts(parts, seats).await?.try_into()
+    }
+}
+
+impl TryFrom<Visitor> for Caller {
+    type Error = Problem;
+
+    /// Errors: 401 `unauthorized`, if he still has to say who he is.
+    fn try_from(Visitor { seats, workspace, entry }: Visitor) -> Result<Self, Problem> {
         let (user, rights, guard) = match entry {
             Entry::Open(user) => (user, Arc::new(Rights::all()), None),
             Entry::Known(guard) => {
@@ -61,22 +69,33 @@ impl FromRequestParts<Seats> for Stranger {
     }
 }
 
-/// A connection that will stay open: a socket, or a stream of events. It is asked for before its
-/// [`Visitor`] is, so that who is refused here keeps his ticket.
+/// Who comes for a connection that will stay open: a socket, or a stream of events. He is not asked
+/// yet who he is, so that who is refused here keeps his ticket.
 #[derive(Debug)]
-pub(super) struct Line;
+pub(super) struct Line(pub(super) Comer);
 
 impl FromRequestParts<Seats> for Line {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
-        if !seats.rules.origins.allow(&parts.headers) {
-            return Err(Problem::bad_origin());
-        }
+        let comer = Comer::from_request_parts(parts, seats).await?;
         if let Some(Address(address)) = parts.extensions.get() {
             seats.rates.socket(*address).map_err(Problem::too_often)?;
         }
-        Ok(Self)
+        Ok(Self(comer))
+    }
+}
+
+/// The author of a request for a stream of events.
+#[derive(Debug)]
+pub(super) struct Follower(pub(super) Caller);
+
+impl FromRequestParts<Seats> for Follower {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, seats: &Seats) -> Result<Self, Problem> {
+        let Line(comer) = Line::from_request_parts(parts, seats).await?;
+        comer.shows(parts, seats).await?.try_into().map(Self)
     }
 }
 

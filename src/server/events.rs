@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use super::Phase;
 use super::auth::Guard;
-use super::caller::{Caller, Line};
+use super::caller::Follower;
 use super::metrics::Counted;
 use super::outbox::{Batch, Outbox, Waiting};
 use super::problem::{Problem, ReadProblems};
@@ -71,8 +71,7 @@ const ALIVE: &str = ":\n\n";
     ),
 )]
 pub(super) async fn serve(
-    _: Line,
-    caller: Caller,
+    Follower(caller): Follower,
     query: EventsQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
