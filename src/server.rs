@@ -358,6 +358,8 @@ fn serve_office(
 ) -> JoinHandle<()> {
     let gate = Gate::new(listener, limits::ADMIN_SOCKETS_MAX, stall);
     let (_, held) = watch::channel(Phase::Running);
+    let nothing = async || Problem::no_such_resource("PROTOCOL.md says what is on this address");
+    let routes = routes.fallback(nothing);
     tokio::spawn(accept::serve(gate, routes, request, end, held))
 }
 
@@ -402,17 +404,8 @@ fn router(seats: Seats) -> Router {
         .route("/asyncapi.json", get(asyncapi::serve))
         .route("/messages.schema.json", get(asyncapi::serve_schema))
         .nest("/v1/workspaces/{workspace}", workspace)
-        .fallback(async || {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "no-such-resource",
-                "see /v1/workspaces/{workspace}/socket",
-            )
-        })
-        .method_not_allowed_fallback(async || {
-            let detail = "see Allow for what can be done here";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-        })
+        .fallback(async || Problem::no_such_resource("see /v1/workspaces/{workspace}/socket"))
+        .method_not_allowed_fallback(async || Problem::no_such_method())
         .layer(middleware::from_fn_with_state(seats.clone(), cors::guard))
         .layer(middleware::from_fn(trace::walk))
         .with_state(seats)

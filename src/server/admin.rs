@@ -43,7 +43,7 @@ impl Desk {
             Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(is_ready));
         let told = self.metrics.is_some();
         let routes = if told { routes.route("/metrics", get(tell)) } else { routes };
-        routes.with_state(self)
+        routes.method_not_allowed_fallback(async || Problem::no_such_method()).with_state(self)
     }
 }
 
@@ -64,6 +64,7 @@ impl Office {
             .route("/webhooks/given-up", get(calls::list))
             .route("/webhooks/given-up/retry", post(calls::retry_all))
             .route("/webhooks/given-up/{id}/retry", post(calls::retry))
+            .method_not_allowed_fallback(async || Problem::no_such_method())
             .layer(DefaultBodyLimit::max(limits::ADMIN_BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(self.origins.clone(), guard))
             .with_state(self)

@@ -94,11 +94,17 @@ impl Stand {
             status = 200, description = "the state, or the value at `path`",
             body = serde_json::Value, content_type = JSON,
             headers(
-                ("ETag" = String, description = "the state"),
-                ("Statehouse-Seq" = u64, description = "its seq"),
+                ("ETag" = String, description = "if the caller sees all of it: the state"),
+                ("Statehouse-Seq" = u64, description = "if it is known: its seq"),
             )
         ),
-        (status = 304, description = "as it was"),
+        (
+            status = 304, description = "as it was",
+            headers(
+                ("ETag" = String, description = "if the caller sees all of it: the state"),
+                ("Statehouse-Seq" = u64, description = "if it is known: its seq"),
+            )
+        ),
         (status = 410, description = "`version-gone`", body = Problem, content_type = PROBLEM),
         (
             status = 412, description = "`precondition-failed`", body = Problem,
@@ -249,8 +255,12 @@ async fn written(seats: &Seats, value: Json) -> Result<String, Problem> {
         (
             status = 200, description = "done, and durable", body = Done, content_type = JSON,
             headers(
-                ("ETag" = String, description = "the state"),
+                ("ETag" = String, description = "if it is known: the state"),
                 ("Statehouse-Seq" = u64, description = "its seq"),
+                (
+                    "Preference-Applied" = String,
+                    description = "if it was asked for: `handling=strict`"
+                ),
             )
         ),
         WriteProblems,
@@ -303,8 +313,12 @@ pub(super) async fn patch(
         (
             status = 200, description = "done, and durable", body = Done, content_type = JSON,
             headers(
-                ("ETag" = String, description = "the state"),
+                ("ETag" = String, description = "if it is known: the state"),
                 ("Statehouse-Seq" = u64, description = "its seq"),
+                (
+                    "Preference-Applied" = String,
+                    description = "if it was asked for: `handling=strict`"
+                ),
             )
         ),
         WriteProblems,
@@ -354,8 +368,12 @@ pub(super) async fn put(
         (
             status = 200, description = "done, and durable", body = Done, content_type = JSON,
             headers(
-                ("ETag" = String, description = "the state"),
+                ("ETag" = String, description = "if it is known: the state"),
                 ("Statehouse-Seq" = u64, description = "its seq"),
+                (
+                    "Preference-Applied" = String,
+                    description = "if it was asked for: `handling=strict`"
+                ),
             )
         ),
         WriteProblems,

@@ -125,7 +125,27 @@ fn described() -> Result<Value, serde_json::Error> {
             *patch = json!({"$ref": format!("{SCHEMAS}JsonPatch")});
         }
     }
+    if let Some(Value::Object(paths)) = described.get_mut("paths") {
+        paths.values_mut().for_each(require_headers);
+    }
     Ok(described)
+}
+
+/// Says of the headers of answers which of them are always there: those whose description does not
+/// begin with "if".
+fn require_headers(path: &mut Value) {
+    fn inside(value: &mut Value) -> impl Iterator<Item = &mut Value> {
+        value.as_object_mut().into_iter().flat_map(|members| members.values_mut())
+    }
+    let responses = inside(path).filter_map(|operation| operation.get_mut("responses"));
+    let headers = responses.flat_map(inside).filter_map(|answer| answer.get_mut("headers"));
+    for header in headers.flat_map(inside) {
+        let may_be_absent = header.get("description").and_then(Value::as_str);
+        let may_be_absent = may_be_absent.is_some_and(|about| about.starts_with("if "));
+        if let Value::Object(header) = header {
+            header.insert("required".to_owned(), (!may_be_absent).into());
+        }
+    }
 }
 
 /// Where patches are: JSON Pointers into the description.

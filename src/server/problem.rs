@@ -63,6 +63,17 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-query", detail)
     }
 
+    /// There is nothing at this address; `detail` says where there is something.
+    pub(super) fn no_such_resource(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-such-resource", detail)
+    }
+
+    /// It cannot be done at this address.
+    pub(super) fn no_such_method() -> Self {
+        let detail = "see Allow for what can be done here";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    }
+
     /// The page that asks is none of those that may.
     pub(super) fn bad_origin() -> Self {
         let detail = "pages of this origin may not connect; see `origins` in the configuration";
@@ -205,7 +216,7 @@ impl IntoResponses for ReadProblems {
 
 impl IntoResponses for WriteProblems {
     fn responses() -> Described {
-        described(&[
+        let mut all = described(&[
             (400, "`bad-name`, `bad-query`, `bad-header`, `bad-message`, `bad-patch`"),
             UNKNOWN,
             (403, "`bad-origin`, `forbidden`"),
@@ -218,7 +229,14 @@ impl IntoResponses for WriteProblems {
             FAULT,
             (503, "`unavailable`, `not-saved`, `shutting-down`"),
             (507, "`workspace-full`"),
-        ])
+        ]);
+        for answer in all.values_mut() {
+            if let RefOr::T(answer) = answer {
+                let header = text("if it was asked for, and looked at: `handling=strict`");
+                answer.headers.insert("Preference-Applied".to_owned(), header.into());
+            }
+        }
+        all
     }
 }
 
@@ -240,22 +258,24 @@ impl IntoResponses for TicketProblems {
     }
 }
 
+/// A header of text. `about` begins with "if" where it may be absent.
+fn text(about: &str) -> openapi::Header {
+    let schema = Object::with_type(Type::String);
+    HeaderBuilder::new().schema(Some(schema)).description(Some(about)).build()
+}
+
 type Described = BTreeMap<String, RefOr<openapi::Response>>;
 
 fn described(problems: &[Meaning]) -> Described {
     let problem = |(status, meaning): &Meaning| {
         let body = Content::new(Some(openapi::Ref::from_schema_name("Problem")));
         let answer = ResponseBuilder::new().description(*meaning).content(PROBLEM, body);
-        let text = |about: &str| {
-            let schema = Object::with_type(Type::String);
-            HeaderBuilder::new().schema(Some(schema)).description(Some(about)).build()
-        };
         let answer = match status {
             401 => answer.header("WWW-Authenticate", text("`Bearer`")),
             415 => answer
-                .header("Accept-Patch", text("what a patch may be"))
-                .header("Accept", text("what a body may be"))
-                .header("Accept-Encoding", text("`identity`")),
+                .header("Accept-Patch", text("if it was no patch: what a patch may be"))
+                .header("Accept", text("if it was no value: what a body may be"))
+                .header("Accept-Encoding", text("if it was compressed: `identity`")),
             429 | 503 => answer.header("Retry-After", text("in seconds")),
             _ => answer,
         };

@@ -219,6 +219,14 @@ async fn who_is_revoked_is_sent_away() {
 }
 
 /// Asks the server to shut somebody out, and says with which code the command ended.
+/// Holds that an answer is a problem with this status and code.
+async fn problem(answer: reqwest::Response, status: u16, code: &str) {
+    assert_eq!(answer.status(), status, "{code}");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json", "{code}");
+    let told: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!((&told["status"], &told["code"]), (&json!(status), &json!(code)), "{told}");
+}
+
 fn revoke(admin: &str, arguments: &[&str]) -> (Option<i32>, Value) {
     let mut command = statehouse();
     // What is for those who run the server goes past nobody.
@@ -272,6 +280,23 @@ async fn a_call_revokes_at_once_and_for_ever() {
         assert_eq!(post(body, json_type).await.unwrap().status(), 400);
     }
     assert_eq!(post(json!({"sub": "bob"}), "text/plain").await.unwrap().status(), 415);
+    let long = json!({"sub": "a".repeat(20_000)});
+    problem(post(long, json_type).await.unwrap(), 413, "too-large").await;
+    let get = |path: &str| Client::new().get(format!("{admin}{path}")).send();
+    for (path, status, code) in [
+        ("/revoke", 405, "method-not-allowed"),
+        ("/nothing", 404, "no-such-resource"),
+        ("/webhooks/given-up?after=x", 400, "bad-query"),
+        ("/webhooks/given-up?before=1", 400, "bad-query"),
+    ] {
+        problem(get(path).await.unwrap(), status, code).await;
+    }
+    for (id, status, code) in [("x", 400, "bad-name"), ("1", 404, "no-such-call")] {
+        let url = format!("{admin}/webhooks/given-up/{id}/retry");
+        problem(Client::new().post(url).send().await.unwrap(), status, code).await;
+    }
+    let livez = Client::new().post(format!("{}/livez", server.url())).send().await.unwrap();
+    problem(livez, 405, "method-not-allowed").await;
     let elsewhere = format!("{}/revoke", server.url());
     let elsewhere = Client::new().post(elsewhere).body("{}").send().await.unwrap();
     assert_eq!(elsewhere.status(), 404, "not where clients are");

@@ -1,6 +1,7 @@
 //! Calls of webhooks that were given up: to look at, and to make again.
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -66,8 +67,9 @@ pub(super) struct Retried {
 /// `GET /webhooks/given-up`.
 pub(super) async fn list(
     State(office): State<Office>,
-    Query(page): Query<Page>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<GivenUp>, Problem> {
+    let Query(page) = page.map_err(|error| Problem::bad_query(error.body_text()))?;
     let after = page.after.map(CallId);
     let most = limits::GIVEN_UP_PAGE_MAX;
     let page = office.ledger.ask(move |log| log.given_up(after, most)).await;
@@ -79,8 +81,10 @@ pub(super) async fn list(
 /// `POST /webhooks/given-up/{id}/retry`.
 pub(super) async fn retry(
     State(office): State<Office>,
-    Path(id): Path<u64>,
+    id: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<Retried>, Problem> {
+    let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad-name", detail);
+    let Path(id) = id.map_err(|error| bad(error.body_text()))?;
     match again(&office, Some(CallId(id))).await? {
         Retried { retried: 0, left: 1.. } => {
             let detail = "the webhook of this call is not configured any more";

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ pub(super) struct Answer {
 pub(super) async fn serve(
     State(office): State<Office>,
     headers: HeaderMap,
-    text: Bytes,
+    text: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Answer>, Problem> {
     if body::media_type(&headers).as_deref() != Some("application/json") {
         return Err(body::unsupported(header::ACCEPT, "application/json"));
@@ -46,6 +47,12 @@ pub(super) async fn serve(
         return Err(Problem::new(StatusCode::CONFLICT, "no-auth", detail));
     };
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-message", detail);
+    let text = text.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.body_text())
+        }
+        _ => bad(error.body_text()),
+    })?;
     let request: Request = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     let revocation = match request {
         Request { jti: Some(id), sub: None, up_to: None } => Revocation::token(id),

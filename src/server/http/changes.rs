@@ -159,9 +159,20 @@ impl Budget {
     responses(
         (
             status = 200, description = "the document", body = Vec<u8>,
-            content_type = "application/vnd.automerge"
+            content_type = "application/vnd.automerge",
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+                ("Content-Disposition" = String, description = "a name for the file"),
+            )
         ),
-        (status = 304, description = "as it was"),
+        (
+            status = 304, description = "as it was",
+            headers(
+                ("ETag" = String, description = "the state"),
+                ("Statehouse-Seq" = u64, description = "its seq"),
+            )
+        ),
         ReadProblems,
     ),
 )]
