@@ -65,9 +65,11 @@ pub const BREACH_TEXT_BYTES_MAX: usize = 256;
 pub const MEND_PARTS_MAX: usize = 256;
 /// Attempts to put back only a part of a change that broke a rule; then all of it is.
 pub const MEND_ROUNDS_MAX: usize = 16;
-/// Messages of one session in a row that broke a rule and were put back: then the session is
-/// closed, so that two servers whose rules differ do not answer each other for ever.
-pub const MENDED_IN_A_ROW_MAX: u32 = 64;
+/// Messages of one session that broke a rule and were put back, within [`MENDED_WITHIN_MS`]: then
+/// the session is closed, so that two servers whose rules differ do not answer each other for ever.
+pub const MENDED_MAX: u32 = 64;
+/// Time after which they are counted from the beginning, in milliseconds.
+pub const MENDED_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// Bytes that one workspace may hold in the log, unless a configuration says less: more than any
 /// disk has, and nothing is counted.

@@ -9,7 +9,7 @@
 //! It answers a client's change, never another commit of the server. Two servers that mend the same
 //! change come to the same state. Where they do not, because their rules differ, each answers the
 //! other; so whoever has to be mended again and again is shut out
-//! ([`limits::MENDED_IN_A_ROW_MAX`]) and has to connect anew.
+//! ([`limits::MENDED_MAX`]) and has to connect anew.
 
 use super::edit::Making;
 use super::effect::Effect;
@@ -33,7 +33,6 @@ impl Workspace {
         let broken = new_breaches(&*gate, &made.before, &made.after);
         let identity = store.config.policy.identity.clone();
         let Some(first) = broken.first().cloned() else {
-            self.count_mended(id, None);
             return;
         };
         let next = mended(&*gate, &made.before, &made.after, broken, &identity);
@@ -42,7 +41,7 @@ impl Workspace {
         }
         let refusal = Refusal::Document(DocumentError::Unfit(Box::new(first)));
         self.complain(id, Some(key.name.to_string()), refusal.clone());
-        self.count_mended(id, Some(refusal));
+        self.count_mended(id, refusal, now);
     }
 
     /// Commits the state that the rules allow.
@@ -73,17 +72,18 @@ impl Workspace {
         Ok(())
     }
 
-    /// Counts how often a session had to be mended since it last did something that it may.
-    fn count_mended(&mut self, id: SessionId, refusal: Option<Refusal>) {
+    /// Counts how often a session had to be mended in some time. What it does right in between does
+    /// not count: that is no sign that it will stop.
+    fn count_mended(&mut self, id: SessionId, refusal: Refusal, now: Millis) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let Some(refusal) = refusal else {
-            session.mended = 0;
-            return;
-        };
-        session.mended = session.mended.saturating_add(1);
-        if session.mended >= limits::MENDED_IN_A_ROW_MAX {
+        let (since, times) = &mut session.mended;
+        if now.0.saturating_sub(since.0) >= limits::MENDED_WITHIN_MS {
+            (*since, *times) = (now, 0);
+        }
+        *times = times.saturating_add(1);
+        if *times >= limits::MENDED_MAX {
             self.close(id, refusal);
         }
     }

@@ -11,7 +11,7 @@ use super::repo::RepoSession;
 use super::rights::Rights;
 use super::store::{Store, Unknown};
 use crate::document::{State, SyncSession};
-use crate::ids::{Seq, StoreName};
+use crate::ids::{Millis, Seq, StoreName};
 use crate::json::Json;
 
 /// An attached client.
@@ -30,8 +30,9 @@ pub(super) struct Session {
     pub(super) presence: Option<Json>,
     /// What it has as a peer of the automerge-repo dialect; `None`: it is a client of another.
     pub(super) repo: Option<Box<RepoSession>>,
-    /// How often in a row what it brought broke the rules of a store.
-    pub(super) mended: u32,
+    /// Since when it is counted how often what it brought broke the rules of a store, and how often
+    /// that was.
+    pub(super) mended: (Millis, u32),
     /// Requests that wait for a store to be loaded, and all that came after them.
     pub(super) parked: VecDeque<(Request, Burden)>,
 }
@@ -98,7 +99,7 @@ impl Session {
             owed: BTreeSet::new(),
             presence: None,
             repo: None,
-            mended: 0,
+            mended: (Millis::default(), 0),
             parked: VecDeque::new(),
         }
     }
