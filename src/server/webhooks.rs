@@ -185,18 +185,7 @@ impl Webhooks {
         let waiting = self.ledger.ask(move |log| log.calls(&from, limits::CALLS_READ_MAX)).await?;
         let mut settled = Vec::new();
         let mut served = if waiting.is_empty() { Served::All } else { Served::Some };
-        // Why a receiver failed that had long enough: then all that is as old is given up with it.
-        let mut sick = None;
         for WaitingCall { id, call } in waiting {
-            let is_old = age_ms(&call, self.host.now()) >= self.give_up_ms;
-            if sick.is_some() && is_old {
-                settled.push((id, Settled::GivenUp));
-                continue;
-            }
-            if let Some(wanted) = sick {
-                served = Served::Failed(wanted);
-                break;
-            }
             let began = self.host.passed();
             let made = tokio::select! {
                 biased;
@@ -213,23 +202,21 @@ impl Webhooks {
                 continue;
             };
             let (webhook, seq) = (&*lane.webhook, call.seq);
+            let is_old = age_ms(&call, self.host.now()) >= self.give_up_ms;
             if why.is_final || is_old {
                 tracing::error!(webhook, %seq, %why, "a call of a webhook is given up");
                 self.ledger.count(lane, Outcome::GivenUp, took);
                 settled.push((id, Settled::GivenUp));
-            } else {
-                self.ledger.count(lane, Outcome::Failed, took);
-                tracing::warn!(webhook, %seq, %why, "a call of a webhook failed and is made again");
-            }
-            if why.is_final {
-                continue;
-            }
-            if is_old {
-                sick = Some(why.wanted);
-            } else {
-                served = Served::Failed(why.wanted);
+                if why.is_final {
+                    continue;
+                }
+                // The next may be as old, and each is tried; others are let in between.
                 break;
             }
+            self.ledger.count(lane, Outcome::Failed, took);
+            tracing::warn!(webhook, %seq, %why, "a call of a webhook failed and is made again");
+            served = Served::Failed(why.wanted);
+            break;
         }
         if !settled.is_empty() {
             self.ledger.ask(move |log| log.settle(&settled)).await?;
