@@ -1,9 +1,9 @@
 //! The gate of a store: rules that its state has to keep, whoever edits it.
 //!
 //! An edit of JSON that would break a rule is refused. A change of an Automerge client cannot be:
-//! its author has it already, and so may others. It is taken, and what it broke is
-//! [mended](super::mend) by a commit of the server. A state that breaks a rule already locks
-//! nobody out: what counts is that nothing new is broken.
+//! its author has it already, and so may others. It is taken, and what it broke is mended by a
+//! commit of the server. A state that breaks a rule already locks nobody out: what counts is that
+//! nothing new is broken.
 
 mod schema;
 
